@@ -36,6 +36,9 @@ settings.load_profile("valetkey")
 
 for variable in [name for name in os.environ if name.startswith(("VALETKEY_", "_VALETKEY_"))]:
     del os.environ[variable]  # the developer's shell must not decide a test
+os.environ["PATH"] = os.pathsep.join(  # nor may it matter whether this virtual environment is activated in it
+    folder for folder in os.environ["PATH"].split(os.pathsep) if folder != str(Path(sys.prefix) / "bin")
+)
 
 
 @pytest.hookimpl(trylast=True)
@@ -48,13 +51,17 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 @pytest.fixture(autouse=True)
-def same_environment_afterwards() -> Iterator[None]:
-    """Put the environment variables back after each test.
+def same_environment_for_each_test() -> Iterator[None]:
+    """Put back after each test what decides an app's settings, whatever the test, a command or an import has changed.
 
-    Flask's command and ours set some, for example ``FLASK_RUN_FROM_CLI``, which the programs of later tests would get.
+    Flask's command and ours set environment variables, for example ``FLASK_RUN_FROM_CLI``, which the programs of later
+    tests would get, and fallbacks of settings. ``valetkey.testing`` makes the whole process ignore the environment.
     """
     before = dict(os.environ)
-    yield
+    with pytest.MonkeyPatch.context() as patch:  # undone after the test's own, which may put back what a command set
+        patch.setattr("valetkey.settings.sources._fallbacks", {})
+        patch.setattr("valetkey.settings.environment._is_ignored", False)
+        yield
     for name in os.environ.keys() - before.keys():
         del os.environ[name]
     os.environ.update({name: value for name, value in before.items() if os.environ.get(name) != value})
@@ -197,20 +204,6 @@ def issuing_process(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPa
     """Run the test in the process that issued a code or refresh token, which has it in its cache, and in another."""
     if request.param == "other process":
         monkeypatch.setattr(RecentlyIssued, "pop", lambda *_: None)
-
-
-@pytest.fixture
-def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    """Make apps and ``valetkey`` commands of this test read settings from the environment, and restore it afterwards.
-
-    Without this fixture the environment may be ignored, because another test has imported ``valetkey.testing``.
-    """
-    for name in ("VALETKEY_APP", "VALETKEY_DATA_DIR", "_VALETKEY_LAST", "_VALETKEY_FLASK_APP"):
-        monkeypatch.setenv(name, "")  # a command may set it
-        monkeypatch.delenv(name)
-    monkeypatch.setattr("valetkey.settings.sources._fallbacks", {})
-    monkeypatch.setattr("valetkey.settings.environment._is_ignored", False)
-    return monkeypatch
 
 
 @pytest.fixture

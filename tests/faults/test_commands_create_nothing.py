@@ -11,7 +11,6 @@ from click.testing import CliRunner
 
 from tests.support.valetkey_server import Deployment
 from valetkey.cli import main
-from valetkey.service import FALLBACK_SETTINGS_VARIABLE
 
 CREATING_COMMANDS = {("init",), ("serve",), ("db", "upgrade"), ("restore",)}
 WITHOUT_DATABASE = {("keys", "new"), ("login",), ("openapi",), ("scopes", "list"), ("db", "version"), ("check",)}
@@ -56,10 +55,6 @@ STORE_COMMANDS = [
 @pytest.fixture
 def missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A data directory that does not exist, in the current directory."""
-    for name in ("VALETKEY_DATA_DIR", FALLBACK_SETTINGS_VARIABLE):
-        monkeypatch.setenv(name, "")  # commands set it
-        monkeypatch.delenv(name)
-    monkeypatch.setattr("valetkey.settings.sources._fallbacks", {})
     monkeypatch.chdir(tmp_path)
     return tmp_path / "moved"
 

@@ -156,9 +156,9 @@ def test_a_job_whose_payload_is_unusable_is_parked(
 def test_a_job_that_ends_the_process_at_each_attempt_is_parked(store: Store, clock: Clock) -> None:
     """As after a restart with an older version, whose worker ended before it could write that the job failed."""
     write(store, outbox.add("good", {}, NOW))
-    (job,) = outbox.list_due(store, NOW)
+    ((job,),) = outbox.list_due(store, NOW).values()
     for number in range(7):
-        store.write(Transaction(condition=outbox.acquire(job.job_id, NOW + 60 * number, NOW + 60 * number + 1)))
+        store.write(Transaction(condition=outbox.acquire(job.job_id, NOW + 61 * number)))
     clock.forward(HOUR)
     calls: list[object] = []
 
@@ -214,7 +214,7 @@ def test_a_failing_task_and_a_failing_table_do_not_stop_the_worker(
     assert clean_log.text.count("an hourly task failed") == 2
 
 
-def test_the_worker_thread_logs_any_error_and_goes_on(
+def test_the_worker_thread_logs_any_error_and_continues(
     store: Store, clock: Clock, clean_log: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("valetkey.outbound.worker._RESTART_DELAY_S", 0.01)
@@ -251,3 +251,29 @@ def test_a_hostile_address_that_an_older_version_queued_does_not_stop_the_mail_o
     assert [mail.recipients for mail in server.received] == [["ada@example.org"]]
     parked = [json.loads(job.payload_json)["to"] for job in outbox.list_all(store, 10) if job.parked_at]
     assert sorted(parked) == sorted([HOSTILE_ADDRESS, "a@b.example, c@d.example"])
+
+
+def test_a_worker_that_is_stopped_begins_no_more_jobs(store: Store, clock: Clock) -> None:
+    stop = threading.Event()
+    worker = Worker(Settings(), store, clock, {"good": lambda *_: stop.set()})
+    write(store, *(outbox.add("good", {"to": "a"}, NOW) for _ in range(3)))
+
+    worker.run(stop)
+
+    assert count_rows(store, "valetkey_outbox") == 2
+
+
+@pytest.mark.parametrize("quit_reply", ["421 shutting down", "500 unknown", "nonsense", "2" * 10_000, ""])
+def test_the_reply_to_quit_does_not_change_whether_a_mail_was_accepted_or_refused(
+    store: Store, clock: Clock, quit_reply: str
+) -> None:
+    with SmtpServer({"nobody@example.org": "550 no such mailbox"}, quit_reply) as server:
+        worker = Worker(Settings(mail_url=server.url), store, clock)
+        for address in ("ada@example.org", "nobody@example.org"):
+            write(store, outbox.add("mail", {"to": address, "subject": "Hello", "text": "Hello"}, NOW))
+
+        assert run_until_parked(worker, clock) == 1
+
+    assert [mail.recipients for mail in server.received if mail.recipients] == [["ada@example.org"]]
+    (parked,) = outbox.list_all(store, 10)
+    assert (parked.recipient, parked.attempts) == ("nobody@example.org", 1)

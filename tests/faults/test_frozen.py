@@ -127,7 +127,7 @@ def test_a_route_whose_limit_fails_open_responds_while_the_database_is_suspended
 def test_callers_wait_for_a_suspended_redis_server_only_once(
     redis_server: RedisServer, call_together: CallTogether
 ) -> None:
-    limiter = Limiter(RedisCounters(redis_server.url))
+    limiter = Limiter(RedisCounters(redis_server.url, "https://api.example"))
     assert limiter.spend("frozen", PER_MINUTE, time.time()).is_admitted
 
     with redis_server.frozen():

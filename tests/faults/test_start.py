@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import socket
 import sys
 from pathlib import Path
 
+import httpx
 import pytest
 
-from tests.faults.refused_commands import refusal_messages, run_refused_commands
+from tests.faults.refused_commands import refusal_messages, run_refused_commands, without_root_rights
 from tests.support.database import execute
 from tests.support.program import free_port
-from tests.support.valetkey_server import Deployment
+from tests.support.valetkey_server import Deployment, RunningServer
+from valetkey.cli.bind import check_certificate
+from valetkey.cli.certificate import ensure_self_signed_certificate
 from valetkey.storage.schema import HEAD_REVISION
 
 NEWER_CODE = """
 from valetkey.storage import schema
 schema.HEAD_REVISION, schema._REVISIONS = "9999", (*schema._REVISIONS, "9999")
+from valetkey.cli import main
+main()
+"""
+SANDBOXED_CODE = """
+import os
+def refuse(*_):
+    raise PermissionError(1, "Operation not permitted")
+os.sched_setscheduler = os.posix_fadvise = os.posix_fallocate = os.memfd_create = refuse
 from valetkey.cli import main
 main()
 """
@@ -49,6 +58,18 @@ def test_a_file_that_is_no_certificate_is_reported(deployment: Deployment) -> No
     assert str(file) in message and "PEM" in message
 
 
+@pytest.mark.parametrize("content", ["", "-----BEGIN PRIVATE KEY-----\nMIG", "of another certificate"])
+def test_an_unusable_self_signed_certificate_is_replaced(content: str, tmp_path: Path) -> None:
+    _, key = ensure_self_signed_certificate(tmp_path, [])
+    _, other_key = ensure_self_signed_certificate(tmp_path / "other", [])
+    key.write_text(content if "another" not in content else other_key.read_text())
+
+    pair = ensure_self_signed_certificate(tmp_path, [])
+
+    check_certificate(*pair)
+    assert ensure_self_signed_certificate(tmp_path, []) == pair
+
+
 def test_demo_mode_is_refused_for_an_issuer_that_others_can_reach(tmp_path: Path) -> None:
     deployment = Deployment(tmp_path, settings={"issuer": "https://api.example.com"})
     for message in refusal_messages(deployment, "init --demo", "serve --demo"):
@@ -65,7 +86,7 @@ def test_a_data_directory_that_is_a_file_is_reported(tmp_path: Path) -> None:
 def test_a_read_only_data_directory_is_reported(tmp_path: Path) -> None:
     folder = tmp_path / "read-only"
     folder.mkdir(mode=0o500)
-    for message in refusal_messages(Deployment(folder), "init", "serve", prefix=_without_root_rights()):
+    for message in refusal_messages(Deployment(folder), "init", "serve", prefix=without_root_rights()):
         assert str(folder) in message and "cannot be written" in message and "set data_dir" in message
 
 
@@ -73,7 +94,7 @@ def test_a_read_only_sqlite_database_is_reported(deployment: Deployment) -> None
     deployment.run("init")
     for path in (deployment.data_dir, *deployment.data_dir.iterdir()):
         path.chmod(0o500 if path.is_dir() else 0o400)
-    [message] = refusal_messages(deployment, "serve", prefix=_without_root_rights())
+    [message] = refusal_messages(deployment, "serve", prefix=without_root_rights())
     assert "cannot be written" in message and "permissions" in message
 
 
@@ -131,17 +152,21 @@ def test_an_encryption_key_that_cannot_decrypt_the_signing_keys_is_reported(depl
         assert "another key" in message and "set encryption_keys" in message
 
 
+def test_a_sandbox_that_refuses_optional_system_calls_does_not_prevent_a_start(tmp_path: Path) -> None:
+    with RunningServer(_SandboxedDeployment(tmp_path)) as server:
+        assert httpx.get(f"{server.url}/readyz").json()["checks"]["counters"] == "ok"
+        assert "Traceback" not in server.log
+
+
+class _SandboxedDeployment(Deployment):
+    """A deployment in a sandbox such as gVisor, which refuses some system calls."""
+
+    def command(self, *arguments: str) -> list[str]:
+        return [sys.executable, "-c", SANDBOXED_CODE, *arguments]
+
+
 class _NewerDeployment(Deployment):
     """A deployment whose code has one more schema revision than the real code."""
 
     def command(self, *arguments: str) -> list[str]:
         return [sys.executable, "-c", NEWER_CODE, *arguments]
-
-
-def _without_root_rights() -> list[str]:
-    """Return a command prefix that drops root's privilege to write to every file; empty if the user is not root."""
-    if os.geteuid():
-        return []
-    setpriv = shutil.which("setpriv")
-    assert setpriv is not None, "setpriv is not installed: as root `apt-get install util-linux`"
-    return [setpriv, "--bounding-set=-dac_override", "--inh-caps=-dac_override"]

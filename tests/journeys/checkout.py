@@ -16,6 +16,7 @@ from tests.support.program import Program, free_port
 PROJECT_DIR = Path(__file__).parents[2]
 COPIED_PATHS = ("Makefile", "pyproject.toml", "requirements", "examples")
 REMOVED_VARIABLES = ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "VENV", "PORT", "T", "SECRET_KEY")
+REMOVED_PREFIXES = ("VALETKEY_", "OIDC_", "ATLAS_", "PYTEST_")
 
 
 @dataclass(frozen=True)
@@ -33,17 +34,11 @@ class Checkout:
         (self.folder / ".venv" / "bin").symlink_to(Path(sys.prefix) / "bin")
         (self.folder / ".venv" / ".run-installed").touch()
 
-    @property
-    def environment(self) -> dict[str, str]:
-        """The environment without settings of Valetkey and without the variables that ``make test`` sets."""
-        inherited = {name: value for name, value in os.environ.items() if name not in REMOVED_VARIABLES}
-        return {name: value for name, value in inherited.items() if not name.startswith(("VALETKEY_", "OIDC_"))}
-
     def start(self, command: list[str]) -> Program:
         """Start ``make serve``, or another command that serves the quickstart on ``port``; wait until it is ready."""
         log = self.folder / "log"
         log.unlink(missing_ok=True)
-        environment = self.environment | {"PORT": str(self.port)}
+        environment = clean_environment() | {"PORT": str(self.port)}
         return Program(command, log=log, is_ready=self._is_ready, environment=environment, cwd=self.folder)
 
     def _is_ready(self) -> bool:
@@ -51,6 +46,18 @@ class Checkout:
             return httpx.get(f"http://127.0.0.1:{self.port}/api/public", timeout=5).is_success
         except httpx.TransportError:
             return False
+
+
+def clean_environment() -> dict[str, str]:
+    """Return the environment without settings of Valetkey, its examples, and ``make test``."""
+    inherited = {name: value for name, value in os.environ.items() if name not in REMOVED_VARIABLES}
+    return {name: value for name, value in inherited.items() if not name.startswith(REMOVED_PREFIXES)}
+
+
+def activated_environment() -> dict[str, str]:
+    """Return the clean environment of a shell in which this virtual environment is activated."""
+    environment = clean_environment()
+    return environment | {"PATH": f"{Path(sys.prefix) / 'bin'}{os.pathsep}{environment['PATH']}"}
 
 
 def search_log(log: str, pattern: str) -> tuple[str, ...]:

@@ -15,14 +15,13 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.journeys.checkout import PROJECT_DIR, search_log
+from tests.journeys.checkout import PROJECT_DIR, activated_environment, search_log
 from tests.support.program import Program, free_port
 
 ATLAS = PROJECT_DIR / "examples" / "atlas"
 INSTALL_AND_SERVE, READ, WRITE, SUBSCRIBE, TEST, DESCRIBE = re.findall(
     r"^```sh\n(.*?)^```", (ATLAS / "README.md").read_text(), re.MULTILINE | re.DOTALL
 )
-PATH = f"{Path(sys.prefix) / 'bin'}{os.pathsep}{os.environ['PATH']}"
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,7 @@ def atlas(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningAtlas]:
         ["bash", "-c", f"exec {serve} --port {port}"],
         log=folder.parent / "log",
         is_ready=lambda: _is_ready(port),
-        environment=environment(),
+        environment=activated_environment(),
         cwd=folder,
     )
     yield RunningAtlas(folder, port, server)
@@ -101,14 +100,8 @@ def test_the_tests_of_the_example_pass() -> None:
 
 
 def run(command: list[str], folder: Path, **more_environment: str) -> subprocess.CompletedProcess[str]:
-    options = {"cwd": folder, "env": environment() | more_environment, "capture_output": True, "text": True}
+    options = {"cwd": folder, "env": activated_environment() | more_environment, "capture_output": True, "text": True}
     return subprocess.run(command, check=False, timeout=120, **options)
-
-
-def environment() -> dict[str, str]:
-    """Return the environment of a shell with an activated virtual environment and no settings."""
-    settings = ("VALETKEY_", "ATLAS_", "PYTEST_")
-    return {name: value for name, value in os.environ.items() if not name.startswith(settings)} | {"PATH": PATH}
 
 
 def _is_ready(port: int) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -183,7 +184,14 @@ def test_registration_without_an_initial_access_token_needs_approval(
 
     assert [request_token(with_token), request_token(without_token)] == [200, 401]
     assert [state(with_token), state(without_token)] == ["active", "waiting"]
-    deployment.run("clients", "approve", without_token["client_id"])
+    shown = subprocess.run(
+        deployment.command("clients", "approve", without_token["client_id"]),
+        env=deployment.environment,
+        capture_output=True,
+        check=True,
+        text=True,
+    ).stderr
+    assert 'grant_types: ["client_credentials"]' in shown, "what is approved is shown"
     assert (request_token(without_token), state(without_token)) == (200, "active")
 
 

@@ -112,7 +112,7 @@ class Site:
 
     def environment(self, section: str) -> dict[str, str]:
         """Return the environment of the server: the variables of the section."""
-        variables = dict(re.findall(r"^export (\w+)=(.*)$", find_block(section, "sh"), re.MULTILINE))
+        variables = dict(re.findall(r"^export (\w+)=(.*)$", self.adapt(find_block(section, "sh")), re.MULTILINE))
         return {"PATH": os.environ["PATH"], "PYTHONPATH": str(SOURCE_FOLDER), "HOME": str(self.folder), **variables}
 
     def command(self, section: str) -> list[str]:
@@ -225,7 +225,7 @@ def site(request: pytest.FixtureRequest) -> Iterator[Site]:
     ],
     indirect=["site"],
 )
-def test_nginx_with_gunicorn(section: str, site: Site) -> None:
+def test_the_recipes_for_nginx_and_gunicorn_serve_tokens_pages_and_protected_routes(section: str, site: Site) -> None:
     environment = site.environment(section)
     site.prepare(environment)
     site.start(site.command(section), environment, name="gunicorn")
@@ -246,7 +246,7 @@ def test_without_unix_in_trusted_proxies_the_log_says_that_all_callers_share_one
     assert "add 'unix' to trusted_proxies" in site.log
 
 
-def test_proxyfix_takes_the_place_of_trusted_proxies(site: Site) -> None:
+def test_with_proxyfix_the_log_has_the_addresses_of_callers_without_trusted_proxies(site: Site) -> None:
     section = "nginx with TLS and gunicorn"
     (site.folder / "public.py").write_text(find_block(section, "python"))
     environment = {**site.environment(section), "VALETKEY_TRUSTED_PROXIES": ""}
@@ -258,9 +258,11 @@ def test_proxyfix_takes_the_place_of_trusted_proxies(site: Site) -> None:
     site.check()
 
 
-def test_uwsgi(site: Site) -> None:
+def test_the_recipe_for_uwsgi_serves_large_headers_and_loads_the_app_in_each_process(site: Site) -> None:
     environment = site.environment("uWSGI")
     site.prepare(environment)
+    with (site.folder / "app.py").open("a") as app_file:
+        app_file.write("\nimport os\nos.system('echo $PPID >> loaded')\n")
     (site.folder / "uwsgi.ini").write_text(site.adapt(find_block("uWSGI", "ini")))
     program = find_program(["uwsgi"], package="uwsgi uwsgi-plugin-python3")
     debian = ["--plugin", "python3", *(f"--pythonpath={path}" for path in (SOURCE_FOLDER, SITE_PACKAGES))]
@@ -269,14 +271,21 @@ def test_uwsgi(site: Site) -> None:
 
     site.check()
 
+    path, cookie = "/.well-known/oauth-authorization-server", {"Cookie": "host=" + "a" * 8000}
+    assert site.send("GET", path, headers=cookie).is_success
+    deadline = time.monotonic() + 30
+    while len(processes := (site.folder / "loaded").read_text().split()) < 2 and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert len(set(processes)) == 2  # each process has loaded the app
+
 
 @pytest.mark.skipif(
     any(MOD_WSGI.parent.glob("mod_wsgi.so-*")) and not MOD_WSGI.exists(),
     reason="Debian's mod_wsgi runs another version of Python",
 )
-def test_apache_with_mod_wsgi(site: Site) -> None:
+def test_the_recipe_for_apache_serves_tokens_pages_and_protected_routes(site: Site) -> None:
     section = "Apache with mod_wsgi"
-    (site.folder / "wsgi.py").write_text(find_block(section, "python"))
+    (site.folder / "wsgi.py").write_text(site.adapt(find_block(section, "python")))
     host = site.adapt(find_block(section, "apache"))
     configuration = site.folder / "apache.conf"
     configuration.write_text(_APACHE.format(folder=site.folder, port=site.port, host=host))
@@ -290,7 +299,7 @@ def test_apache_with_mod_wsgi(site: Site) -> None:
     site.check()
 
 
-def test_caddy_with_valetkey_serve(site: Site) -> None:
+def test_the_recipe_for_caddy_serves_tokens_pages_and_protected_routes(site: Site) -> None:
     environment = site.environment("Caddy")
     site.prepare(environment)
     command = site.command("Caddy")
@@ -304,9 +313,12 @@ def test_caddy_with_valetkey_serve(site: Site) -> None:
     site.check()
 
 
-def test_systemd(site: Site) -> None:
-    unit = site.folder / "shop.service"
-    unit.write_text(site.adapt(find_block("systemd", "systemd")))
+@pytest.mark.parametrize("server", ["valetkey", "gunicorn"])
+def test_the_recipe_for_systemd_is_valid_and_serves_tokens_pages_and_protected_routes(server: str, site: Site) -> None:
+    unit, text = site.folder / "shop.service", find_block("systemd", "systemd")
+    if server == "gunicorn":
+        text = re.sub(r"^ExecStart=.*\n", find_block("systemd", "systemd", 1), text, flags=re.MULTILINE)
+    unit.write_text(site.adapt(text))
     find_program(["systemd-analyze"], package="systemd")
     verified = subprocess.run(
         ["systemd-analyze", "verify", str(unit)], capture_output=True, text=True, timeout=60, check=False
@@ -314,9 +326,9 @@ def test_systemd(site: Site) -> None:
     assert (verified.returncode, verified.stderr) == (0, "")
 
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(SOURCE_FOLDER)}
-    environment["VALETKEY_ISSUER"] = f"https://{HOST}"
+    environment |= {"VALETKEY_ISSUER": f"https://{HOST}", "VALETKEY_DATA_DIR": str(site.folder / "var")}
     site.prepare(environment)
     (command,) = re.findall(r"^ExecStart=(.*)$", unit.read_text(), re.MULTILINE)
-    site.start(shlex.split(command), environment, name="valetkey")
+    site.start(shlex.split(command), environment, name="server")
 
     site.check(port=site.upstream_port)

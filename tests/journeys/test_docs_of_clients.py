@@ -14,10 +14,8 @@ from tests.support.valetkey_server import Deployment
 from valetkey.protocol.client_policy import CLIENT_POLICIES, DEVICE_CODE_GRANT_TYPE
 
 PAGE = (PROJECT_DIR / "docs" / "clients.md").read_text()
-COMMANDS = [
-    shlex.split(block.replace("\\\n", " "))
-    for block in re.findall(r"^```sh\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
-]
+NAME_APP, *BLOCKS = re.findall(r"^```sh\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+COMMANDS = [shlex.split(block.replace("\\\n", " ")) for block in BLOCKS]
 ROWS = dict(re.findall(r"^\| `([a-z-]+)` \| (.*) \|$", PAGE, re.MULTILINE))
 
 
@@ -47,6 +45,21 @@ def test_each_command_on_the_page_runs(deployment: Deployment, command: list[str
     assert command[0] == "valetkey"
     output = json.loads(deployment.run(*command[1:], "--json"))
     assert output.get("client_id") or output.get("initial_access_token")
+
+
+def test_a_device_is_registered_with_the_grant_type_of_rfc_8628(deployment: Deployment) -> None:
+    (command,) = [command for command in COMMANDS if "device_code" in command]
+    client_id = json.loads(deployment.run(*command[1:], "--json"))["client_id"]
+
+    shown = json.loads(deployment.run("clients", "show", client_id, "--json"))
+
+    assert shown["grant_types"] == [DEVICE_CODE_GRANT_TYPE, "refresh_token"]
+    with pytest.raises(AssertionError, match=f"does not allow the grant type device, but .*{DEVICE_CODE_GRANT_TYPE}"):
+        deployment.run(*(word.replace("device_code", "device") for word in command[1:]))
+
+
+def test_the_page_begins_with_the_variable_that_names_the_app() -> None:
+    assert NAME_APP == "export VALETKEY_APP=app.py\n"
 
 
 def test_there_is_a_command_for_every_policy() -> None:

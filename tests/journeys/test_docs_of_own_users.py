@@ -55,7 +55,8 @@ def test_a_function_redirects_to_the_sign_in_page_and_returns_the_user(start_pro
 
 
 def test_a_user_of_flask_login_signs_in_and_out(start_program: StartProgram) -> None:
-    browser = start_program("Flask-Login")["app"].test_client()
+    names = start_program("Flask-Login")
+    app, users, browser = names["app"], names["Users"](), names["app"].test_client()
 
     redirect = browser.get("/account")
     assert redirect.location == "/login?next=/account"
@@ -63,6 +64,11 @@ def test_a_user_of_flask_login_signs_in_and_out(start_program: StartProgram) -> 
     assert browser.post(redirect.location, data={"password": "correct horse"}).location == "/account"
     page = browser.get("/account")
     assert (page.status_code, "Ada" in page.text) == (200, True)
+    with browser.session_transaction() as session:
+        signed_in_at = session["signed_in_at"]
+    with app.test_request_context(headers={"Cookie": f"session={browser.get_cookie('session').value}"}):
+        assert users.current() == Owner("1", auth_time=signed_in_at, name="Ada")
+    assert (users.find("1"), users.find("2")) == (Owner("1", name="Ada"), None)
 
     assert browser.post("/login?next=//evil.example", data={"password": "correct horse"}).location == "/"
 

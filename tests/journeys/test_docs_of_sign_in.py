@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
 
 import pytest
 from flask import Flask
 
-from tests.support.readme_blocks import find_blocks, read_page
+from tests.journeys.checkout import activated_environment, search_log
+from tests.support.program import Program, accepts_connections, free_port
+from tests.support.readme_blocks import FIVE_MINUTES_PROGRAMS, find_blocks, read_page
+from tests.support.user import User
 from valetkey import Apple, Google, Microsoft, OpenIDProvider, Valetkey
 from valetkey.settings import SettingsError
 
@@ -35,26 +40,26 @@ def test_each_program_has_the_buttons_of_its_providers(
     assert ('type="password"' in text) == ("password_sign_in=False" not in program)
 
 
-def settings_of(block: str, environment: pytest.MonkeyPatch) -> Any:
+def settings_of(block: str, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Set the variables of a block, and return the settings of an app."""
     for name, value in re.findall(r"^export (\w+)=('[^']*'|\S+)", block, re.MULTILINE):
-        environment.setenv(name, value.strip("'"))
+        monkeypatch.setenv(name, value.strip("'"))
     app = Flask("page")
     Valetkey(app)
     return app.extensions["valetkey"].settings
 
 
-def test_two_variables_name_google(environment: pytest.MonkeyPatch) -> None:
-    (provider,) = settings_of(VARIABLES[0], environment).sign_in_with
+def test_two_variables_name_google(monkeypatch: pytest.MonkeyPatch) -> None:
+    (provider,) = settings_of(VARIABLES[0], monkeypatch).sign_in_with
 
     assert (provider.provider_id, provider.client_id) == ("google", "1234-abcd.apps.googleusercontent.com")
 
 
-def test_a_variable_has_several_providers_as_json(environment: pytest.MonkeyPatch) -> None:
-    environment.setenv("OIDC_CLIENT_ID", "not used")
-    environment.setenv("OIDC_CLIENT_SECRET", "not used")
+def test_a_variable_has_several_providers_as_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OIDC_CLIENT_ID", "not used")
+    monkeypatch.setenv("OIDC_CLIENT_SECRET", "not used")
 
-    providers = settings_of(VARIABLES[1], environment).sign_in_with
+    providers = settings_of(VARIABLES[1], monkeypatch).sign_in_with
 
     assert [provider.provider_id for provider in providers] == ["google", "example"]
     assert providers[1].issuer == "https://id.example.com"
@@ -89,12 +94,12 @@ def test_a_variable_has_several_providers_as_json(environment: pytest.MonkeyPatc
     ],
 )
 def test_a_wrong_variable_is_a_sentence_without_the_secret(
-    environment: pytest.MonkeyPatch, value: str, problem: str
+    monkeypatch: pytest.MonkeyPatch, value: str, problem: str
 ) -> None:
-    environment.setenv("VALETKEY_SIGN_IN_WITH", value)
+    monkeypatch.setenv("VALETKEY_SIGN_IN_WITH", value)
 
     with pytest.raises(SettingsError, match=re.escape(problem)) as raised:
-        settings_of("", environment)
+        settings_of("", monkeypatch)
     assert '"b"' not in str(raised.value)
 
 
@@ -109,11 +114,11 @@ def test_two_providers_with_one_id_or_issuer_are_a_problem() -> None:
 
 @pytest.mark.parametrize("value", ["", None])
 def test_a_client_id_without_a_secret_is_reported(
-    environment: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, value: str | None
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, value: str | None
 ) -> None:
-    environment.setenv("OIDC_CLIENT_ID", "a")
+    monkeypatch.setenv("OIDC_CLIENT_ID", "a")
     if value is not None:
-        environment.setenv("OIDC_CLIENT_SECRET", value)
+        monkeypatch.setenv("OIDC_CLIENT_SECRET", value)
     app = Flask("page")
     Valetkey(app)
 
@@ -121,11 +126,47 @@ def test_a_client_id_without_a_secret_is_reported(
     assert "environment variables without effect: OIDC_CLIENT_ID: set OIDC_CLIENT_SECRET, too" in caplog.text
 
 
-@pytest.mark.parametrize("issuer", ["", " https://accounts.google.com ", "https://accounts.google.com/"])
-def test_the_issuer_of_google_is_google(environment: pytest.MonkeyPatch, issuer: str) -> None:
-    environment.setenv("OIDC_ISSUER", issuer)
+def test_a_user_of_a_second_valetkey_signs_in(tmp_path: Path) -> None:
+    ports = {"8000": str(free_port()), "8100": str(free_port())}
+    provider_commands, program_commands = find_blocks("Try it on your machine", "sh", PAGE)
+    (tmp_path / "app.py").write_text(FIVE_MINUTES_PROGRAMS[0])
 
-    (provider,) = settings_of(VARIABLES[0], environment).sign_in_with
+    def start(commands: str, port: str) -> Program:
+        for original, replacement in ports.items():
+            commands = commands.replace(original, replacement)
+        return Program(
+            ["bash", "-ec", commands],
+            log=tmp_path / f"{port}.log",
+            is_ready=lambda: accepts_connections(int(ports[port])),
+            environment=activated_environment(),
+            cwd=tmp_path,
+        )
+
+    provider = start(provider_commands, "8100")
+    try:
+        (secret,) = search_log(provider.log, r"client_secret: (\S+)")
+        program_commands = program_commands.replace("vk_cs_...", secret).replace(
+            "app.py", f"app.py --port {ports['8000']}"
+        )
+        program = start(program_commands, "8000")
+        try:
+            with User(*search_log(provider.log, r"User:\s+(\S+)\s+password: (\S+)")) as demo:
+                sign_in = demo.get_page(f"http://127.0.0.1:{ports['8000']}/account/sign-in")
+                page = demo.press(sign_in, "continue-openid")
+                page = demo.get_page(urljoin(str(page.url), demo.sign_in(page).headers["location"]))
+                page = demo.press(page, "allow")
+            assert (str(page.url), page.status_code) == (f"http://127.0.0.1:{ports['8000']}/account", 200)
+        finally:
+            program.kill()
+    finally:
+        provider.kill()
+
+
+@pytest.mark.parametrize("issuer", ["", " https://accounts.google.com ", "https://accounts.google.com/"])
+def test_the_issuer_of_google_is_google(monkeypatch: pytest.MonkeyPatch, issuer: str) -> None:
+    monkeypatch.setenv("OIDC_ISSUER", issuer)
+
+    (provider,) = settings_of(VARIABLES[0], monkeypatch).sign_in_with
 
     assert isinstance(provider, Google)
 
@@ -141,9 +182,9 @@ def test_no_constructor_prints_a_secret() -> None:
     assert "s3cret" not in repr(providers)
 
 
-def test_the_variables_of_a_host_with_own_users_are_ignored(environment: pytest.MonkeyPatch) -> None:
-    environment.setenv("OIDC_CLIENT_ID", "a")
-    environment.setenv("OIDC_CLIENT_SECRET", "b")
+def test_the_variables_of_a_host_with_own_users_are_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OIDC_CLIENT_ID", "a")
+    monkeypatch.setenv("OIDC_CLIENT_SECRET", "b")
     app = Flask("page")
     Valetkey(app, resource_owner=lambda: None)
 

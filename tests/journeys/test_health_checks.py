@@ -17,7 +17,7 @@ from tests.support.valetkey_server import Deployment, RunningServer
 from valetkey.storage.schema import HEAD_REVISION
 
 PATHS = {"health_path": "/healthz", "readiness_path": "/readyz"}
-ALL_OK = {"store": "ok", "schema": "ok", "keys": "ok", "counters": "ok", "worker": "ok"}
+ALL_OK = {"startup": "ok", "store": "ok", "schema": "ok", "keys": "ok", "counters": "ok", "worker": "ok"}
 
 
 def wait_for(read: Callable[[], httpx.Response], is_expected: Callable[[httpx.Response], bool]) -> httpx.Response:
@@ -67,6 +67,34 @@ def test_in_an_app_they_are_off_unless_set(make_app: MakeApp, store_url: str) ->
     assert client.head("/readyz").data == b""
     refused = client.post("/healthz")
     assert (refused.status_code, refused.headers["Allow"]) == (405, "GET, HEAD")
+
+
+def test_an_app_whose_startup_check_fails_is_not_ready(
+    make_app: MakeApp, sqlite_store_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = make_app(sqlite_store_url, **PATHS)
+    app.add_url_rule("/account", "their_account", lambda: "theirs")
+    app.config["PROPAGATE_EXCEPTIONS"] = False
+
+    client = app.test_client()
+
+    for _ in range(2):
+        unavailable = client.get("/readyz")
+        assert (unavailable.status_code, unavailable.json["checks"]["startup"]) == (503, "failed")
+        assert client.get("/api/public").status_code == 500
+    assert client.get("/healthz").status_code == 200
+    assert caplog.text.count("not ready, startup: /account is served by Valetkey and by the app's endpoint") == 1
+
+
+def test_a_readiness_check_before_the_first_request_makes_the_startup_check(
+    make_app: MakeApp, sqlite_store_url: str
+) -> None:
+    app = make_app(sqlite_store_url, **PATHS)
+
+    assert app.test_client().get("/readyz").status_code == 200
+    app.add_url_rule("/account", "their_account", lambda: "theirs")  # too late for the check
+
+    assert app.test_client().get("/api/public").status_code == 200
 
 
 def test_a_route_of_the_app_with_the_path_comes_first(make_app: MakeApp, sqlite_store_url: str) -> None:

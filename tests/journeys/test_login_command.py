@@ -138,3 +138,11 @@ def _address(url: str) -> tuple[str, int]:
     assert parts.hostname is not None
     assert parts.port is not None
     return parts.hostname, parts.port
+
+
+def test_an_unknown_command_ends_before_the_sign_in_with_the_status_of_a_shell(api: ApiServers) -> None:
+    command = api.first.deployment.command("login", "--issuer", api.url, "--no-browser", "--", "no-such-program")
+    completed = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+
+    assert completed.returncode == 127
+    assert completed.stderr == "Error: unknown command no-such-program\n"

@@ -6,8 +6,10 @@ import json
 import re
 import sqlite3
 import stat
+import subprocess
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -97,19 +99,110 @@ def test_a_user_is_named_by_email_address_or_sub(deployment: Deployment) -> None
         deployment.run("users", "disable", "nobody")
 
 
-def test_no_account_is_created_if_the_host_has_its_own_users(tmp_path: Path) -> None:
+FUNCTION = "def users(): ..."
+OBJECT = """
+from valetkey import Owner
+
+class Users:
+    def current(self): ...
+    def sign_in_url(self, next, *, fresh=False, acr_values=()): return "/login"
+    def find(self, sub): return Owner(sub) if sub in ("7", "ada@example.org") else None
+    def claims(self, sub, scope): return {}
+
+users = Users()
+"""
+
+
+@pytest.fixture(params=[FUNCTION, OBJECT], ids=["function", "object"])
+def own_users(request: pytest.FixtureRequest, tmp_path: Path) -> Deployment:
+    """An app with its own users, as a function or as an object."""
     app = tmp_path / "app.py"
     app.write_text(
-        "from flask import Flask\nfrom valetkey import Valetkey\napp = Flask('theirs')\n"
-        "Valetkey(app, resource_owner=lambda: None, sign_in_url='/login')\n"
+        f"from flask import Flask\nfrom valetkey import Valetkey\n{request.param}\napp = Flask('theirs')\n"
+        "Valetkey(app, resource_owner=users, sign_in_url=None, scopes={'profile': 'See your name'})\n"
     )
-    deployment = Deployment(tmp_path, app=str(app))
-    demo = json.loads(deployment.run("init", "--demo", "--json"))["demo"]
+    return Deployment(tmp_path, app=str(app))
+
+
+def test_no_account_is_created_or_shown_if_the_host_has_its_own_users(own_users: Deployment) -> None:
+    demo = json.loads(own_users.run("init", "--demo", "--json"))["demo"]
 
     assert sorted(demo) == ["client_id", "client_secret"]
-    assert json.loads(deployment.run("users", "list", "--json")) == []
-    with pytest.raises(AssertionError, match="this app has its own users"):
-        deployment.create_user(EMAIL, PASSWORD)
+    for command in ("list", "show 7", "disable 7", "enable 7", "password 7", "remove 7", "create --email a@b.example"):
+        with pytest.raises(AssertionError, match=r"this app has its own users .*: manage users in"):
+            own_users.run("users", *command.split())
+
+
+def test_users_of_the_host_are_named_by_sub_and_not_by_an_address(own_users: Deployment) -> None:
+    own_users.run("init")
+    for command in (
+        "grants list --user mo@example.org",
+        "grants revoke --client shop --user mo@example.org",
+        "tokens list --user mo@example.org",
+        "tokens create --name CI --scope profile --user mo@example.org",
+    ):
+        with pytest.raises(AssertionError, match=r"this app has its own users .* by the id \(sub\)"):
+            own_users.run(*command.split())
+
+    assert "There are no grants" in own_users.run("grants", "list", "--user", "7")
+    own_users.run("tokens", "create", "--name", "CI", "--scope", "profile", "--user", "7")
+    assert [token["owner"] for token in json.loads(own_users.run("tokens", "list", "--user", "7", "--json"))] == ["7"]
+
+
+@pytest.mark.parametrize("own_users", [OBJECT], indirect=True)
+def test_an_address_that_is_the_sub_of_a_user_of_the_host_is_accepted(own_users: Deployment) -> None:
+    own_users.run("init")
+
+    own_users.run("tokens", "create", "--name", "CI", "--scope", "profile", "--user", "ada@example.org")
+
+    assert "There are no grants" in own_users.run("grants", "list", "--user", "ada@example.org")
+
+
+def test_a_restore_does_not_mention_users_of_the_host(own_users: Deployment, tmp_path: Path) -> None:
+    own_users.run("init")
+    own_users.run("backup", str(tmp_path / "backup"))
+
+    for output in (own_users.run("restore", str(tmp_path / "backup"), "--yes"), own_users.run("revoke-all", "--yes")):
+        assert "Users must allow each app again. The app's own sessions do not end." in output
+        assert "signed out" not in output
+        assert "Users in the backup" not in output
+        assert "password" not in output
+
+
+@pytest.mark.parametrize("command", ["grants list", "tokens list"])
+def test_an_unknown_user_is_not_a_user_without_grants_or_tokens(deployment: Deployment, command: str) -> None:
+    with pytest.raises(AssertionError, match=r"unknown user nobody@example.org; see `valetkey users list`"):
+        deployment.run(*command.split(), "--user", "nobody@example.org")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "clients create --name Shop --policy machine --scope orders",
+        "plans set robot pro",
+        "users show ada@example.org",
+        "plans list",
+        "scopes list",
+        "check",
+    ],
+)
+def test_a_command_that_misses_the_settings_of_an_app_says_that_none_is_loaded(tmp_path: Path, command: str) -> None:
+    no_app = Deployment(tmp_path, settings={"scopes": {}})
+    no_app.run("init")
+    no_app.run("clients", "create", "--name", "Robot", "--policy", "machine", "--client-id", "robot")
+    app = tmp_path / "app.py"
+    app.write_text("from flask import Flask\nfrom valetkey import Valetkey\nValetkey(app := Flask('app'))")
+
+    assert "No app was loaded: name it with --app, or set VALETKEY_APP." in output_of(no_app, command)
+    assert "No app was loaded" not in output_of(replace(no_app, app=app), command)
+
+
+def output_of(deployment: Deployment, command: str) -> str:
+    """Run a command and return its output, or its error message."""
+    try:
+        return deployment.run(*command.split())
+    except AssertionError as error:
+        return str(error)
 
 
 def test_check_connects_to_redis_and_to_the_mail_server(tmp_path: Path) -> None:
@@ -154,7 +247,8 @@ def test_all_grants_of_a_user_to_a_client_are_revoked(deployment: Deployment) ->
     [
         (("grants", "revoke"), "pass a grant's id"),
         (("grants", "revoke", "none"), "unknown grant none"),
-        (("grants", "revoke", "--client", "shop", "--user", "maja@example.org"), "maja@example.org gave shop nothing"),
+        (("grants", "revoke", "--client", "shop", "--user", "maja@example.org"), "unknown user maja@example.org"),
+        (("grants", "revoke", "--client", "none", "--user", EMAIL), f"{EMAIL} gave none nothing"),
         (("tokens", "create", "--user", "maja@example.org", "--name", "x"), "unknown user maja@example.org"),
         (("clients", "rotate-secret", "shop", "--old-lives", "-5"), "-5 is not in the range"),
         (
@@ -171,6 +265,19 @@ def test_all_grants_of_a_user_to_a_client_are_revoked(deployment: Deployment) ->
             "has no secret",
         ),
         (("audit", "export", "--since", "yesterday"), "does not match the formats"),
+        (("tokens", "list", "--user", ""), "the value is empty"),
+        (("grants", "list", "--client", ""), "the value is empty"),
+        (("clients", "create", "--name", "R", "--policy", "machine", "--client-id", ""), "the value is empty"),
+        (("--data-dir", "", "init"), "the value is empty"),
+        (("clients", "token", "--uses", "3000000000"), "3000000000 is not in the range"),
+        (("clients", "token", "--expires", "9" * 400), "is not in the range"),
+        (("tokens", "create", "--user", EMAIL, "--name", "x", "--days", "9" * 400), "is not in the range"),
+        (("openapi", "-o", "/dev/null/openapi.json"), "Error: /dev/null/openapi.json cannot be used: Not a directory"),
+        (("openapi", "-o", "/dev/full"), "Error: a file or the output cannot be used: No space left on device"),
+        (("keys", "new", "--file", "/dev/null/key"), "Error: /dev/null/key.* cannot be used: Not a directory"),
+        (("users", "show", "m\udcfcller"), "Error: an argument, a file or standard input is not UTF-8 text"),
+        (("users", "create", "--email", "zoe@example.org", "--password-stdin"), "standard input contains no password"),
+        (("users", "password", EMAIL, "--password-stdin"), "standard input contains no password"),
     ],
 )
 def test_an_impossible_command_fails_with_a_message(
@@ -179,6 +286,42 @@ def test_an_impossible_command_fails_with_a_message(
     with pytest.raises(AssertionError, match=message) as failure:
         deployment.run(*arguments)
     assert "Traceback" not in str(failure.value)
+
+
+@pytest.mark.parametrize("stdin", [b"\xff\n", b"\n", None], ids=["not UTF-8", "an empty line", "closed"])
+@pytest.mark.parametrize(
+    "arguments", [("users", "create", "--email", "zoe@example.org", "--password-stdin"), ("revoke-all",)]
+)
+def test_a_command_without_usable_input_changes_nothing(
+    deployment: Deployment, arguments: tuple[str, ...], stdin: bytes | None
+) -> None:
+    command = deployment.command(*arguments)
+    if stdin is None:
+        command = ["sh", "-c", 'exec "$@" <&-', "sh", *command]
+    completed = subprocess.run(
+        command, input=stdin or b"", capture_output=True, env=deployment.environment, timeout=60, check=False
+    )
+
+    assert completed.returncode in {1, 2}
+    assert b"Traceback" not in completed.stderr
+    assert "zoe@example.org" not in deployment.run("users", "list")
+    assert "tokens.all_revoked" not in deployment.run("audit", "export")
+
+
+def test_a_full_disk_behind_the_output_is_an_error_without_a_traceback(deployment: Deployment) -> None:
+    with open("/dev/full", "w") as output:
+        completed = subprocess.run(
+            deployment.command("clients", "list"),
+            stdout=output,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=deployment.environment,
+            timeout=60,
+            check=False,
+        )
+
+    assert completed.returncode == 1
+    assert completed.stderr == "Error: a file or the output cannot be used: No space left on device\n"
 
 
 def test_secret_only_prints_nothing_but_the_secret(deployment: Deployment) -> None:
@@ -231,6 +374,19 @@ def test_a_backup_of_postgresql_is_refused_with_a_hint_at_pg_dump(tmp_path: Path
 def test_prune_prints_how_many_rows_were_removed(deployment: Deployment) -> None:
     assert "rows removed" in deployment.run("prune")
     assert json.loads(deployment.run("prune", "--json"))["valetkey_codes"] == 0
+
+
+def test_prune_names_the_tables_that_it_could_not_prune(tmp_path: Path) -> None:
+    deployment = Deployment(tmp_path)
+    deployment.run("init")
+    with closing(sqlite3.connect(tmp_path / "valetkey.db")) as connection, connection:
+        connection.execute("ALTER TABLE valetkey_usage RENAME COLUMN hour TO day")
+
+    with pytest.raises(AssertionError, match="exit code 1") as failure:
+        deployment.run("prune", "--json")
+
+    assert '"valetkey_codes": 0' in str(failure.value)
+    assert "Error: not pruned, for the reasons above: valetkey_usage\n" in str(failure.value)
 
 
 def _key_states(deployment: Deployment) -> list[str]:

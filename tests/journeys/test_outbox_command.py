@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import select
+import signal
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -13,6 +18,7 @@ import pytest
 
 from tests.support.database import execute, fetch_rows
 from tests.support.form import parse_forms
+from tests.support.program import Program
 from tests.support.smtp_server import SmtpServer
 from tests.support.valetkey_server import Deployment, RunningServer
 
@@ -112,6 +118,21 @@ def test_check_reports_jobs_that_no_worker_runs(deployment: Deployment) -> None:
     assert "background jobs wait, because no worker runs: 1" in deployment.run("check")
 
 
+def test_work_once_reports_failed_jobs_with_status_1_and_another_worker(deployment: Deployment) -> None:
+    add_job(deployment, "one", "nonsense")
+
+    assert run_refused(deployment, "work", "--once").endswith(
+        "Error: attempts that failed and are repeated later: 1; see `valetkey outbox list`\n"
+    )
+    assert deployment.run("work", "--once") == "0 jobs done\n", "the first command has released its lease"
+
+    columns, url = "name, holder, until", deployment.settings["database_url"]
+    execute(url, f"INSERT INTO valetkey_leases ({columns}) VALUES ('worker', 'other', {time.time() + 14})")
+    assert deployment.run("work", "--once") == (
+        "0 jobs done: another worker is running, and runs the jobs that are due\n"
+    )
+
+
 def test_after_an_upgrade_a_job_that_stopped_the_worker_before_stops_nothing(
     deployment: Deployment, mail_server: SmtpServer
 ) -> None:
@@ -119,7 +140,7 @@ def test_after_an_upgrade_a_job_that_stopped_the_worker_before_stops_nothing(
     payload = {"purpose": "sign_up", "email": HOSTILE_ADDRESS, "name": "", "next": "", "at": time.time()}
     add_job(deployment, "poison", payload, attempts=2, kind="account_mail")
     add_job(deployment, "broken", "{", attempts=1, kind="backchannel_logout")
-    url = deployment.settings["database_url"]
+    url, query = deployment.settings["database_url"], "SELECT job_id, attempts, failed_at FROM valetkey_outbox"
     columns = "name, holder, until"
     execute(url, f"INSERT INTO valetkey_leases ({columns}) VALUES ('worker', 'stopped', {time.time() - 1})")
     add_job(deployment, "old", "{}")
@@ -129,15 +150,55 @@ def test_after_an_upgrade_a_job_that_stopped_the_worker_before_stops_nothing(
         for email in (HOSTILE_ADDRESS, "maya@example.com"):
             request_sign_up(server, email)
         deadline = time.monotonic() + 20
-        while not mail_server.received and time.monotonic() < deadline:
+        while True:
+            rows = {row[0]: row[1:] for row in fetch_rows(url, query)}
+            if (mail_server.received and len(rows) == 2) or time.monotonic() > deadline:
+                break
             time.sleep(0.1)
         log = server.log
 
     assert [mail.recipients for mail in mail_server.received] == [["maya@example.com"]]
-    rows = {row[0]: row[1:] for row in fetch_rows(url, "SELECT job_id, attempts, failed_at FROM valetkey_outbox")}
     assert rows.keys() == {"poison", "broken"}, "old rows are deleted"
     assert rows["poison"][0] == 3
     assert rows["poison"][1] is not None, "no mail can ever be sent to it"
     assert rows["broken"] == (2, None)
     assert "Traceback" not in log
     assert "poison" in deployment.run("outbox", "list")
+
+
+def test_a_second_ctrl_c_ends_a_worker_that_a_mail_server_delays(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent_server:
+        mail_url = f"smtp://127.0.0.1:{silent_server.getsockname()[1]}"
+        deployment = Deployment(tmp_path, settings={"mail_url": mail_url})
+        deployment.run("init")
+        deployment.settings["database_url"] = f"sqlite:///{tmp_path / 'valetkey.db'}"
+        add_job(deployment, "slow", {"to": "ada@example.org", "subject": "Hello", "text": "Hello"})
+        worker = Program(
+            deployment.command("work"),
+            log=tmp_path / "work.log",
+            is_ready=lambda: bool(select.select([silent_server], [], [], 0)[0]),
+            environment=deployment.environment,
+            cwd=tmp_path,
+            stop_signal=signal.SIGINT,
+        )
+        try:
+            os.kill(worker.pid, signal.SIGINT)
+            _wait_until_default(signal.SIGINT, worker.pid)
+            assert worker.is_running()
+
+            assert worker.stop(timeout_s=5) == -signal.SIGINT
+        finally:
+            worker.kill()
+
+    (job,) = json.loads(deployment.run("outbox", "list", "--json"))
+    assert (job["state"], job["attempts"]) == ("waiting", 1)
+
+
+def _wait_until_default(signal_number: int, pid: int) -> None:
+    """Wait until a process has no handler for a signal any more."""
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline:
+        (caught,) = re.findall(r"^SigCgt:\t(\w+)$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+        if not int(caught, 16) >> (signal_number - 1) & 1:
+            return
+        time.sleep(0.02)

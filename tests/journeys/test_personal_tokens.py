@@ -60,6 +60,8 @@ def test_an_operator_creates_lists_and_revokes_tokens(api: ApiServers) -> None:
     api.assert_revoked_everywhere_within_one_second(created["token"])
     token_value = _create_by_command(api)["token"]
     assert "is revoked" in run("tokens", "revoke", token_value)
+    token_value = _create_by_command(api)["token"]
+    assert "is revoked" in run("tokens", "revoke", "-", stdin=f"{token_value}\n")
 
 
 def _create_by_command(api: ApiServers) -> dict[str, str]:

@@ -16,10 +16,10 @@ from valetkey.cli import main
 PLANS = {"free": {"quota": "10/month", "scopes": "profile"}, "pro": {"limit": "100/minute", "approval": "manual"}}
 
 
-def test_a_plan_is_approved_or_set_at_once(tmp_path: Path, environment: pytest.MonkeyPatch) -> None:
-    environment.setenv("VALETKEY_SCOPES", json.dumps({"profile": "See your name"}))
-    environment.setenv("VALETKEY_PLANS", json.dumps(PLANS))
-    environment.setenv("VALETKEY_DEFAULT_PLAN", "free")
+def test_a_plan_is_approved_or_set_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VALETKEY_SCOPES", json.dumps({"profile": "See your name"}))
+    monkeypatch.setenv("VALETKEY_PLANS", json.dumps(PLANS))
+    monkeypatch.setenv("VALETKEY_DEFAULT_PLAN", "free")
 
     def run(*arguments: str, status: int = 0) -> str:
         result = CliRunner().invoke(main, ["--data-dir", str(tmp_path), *arguments])

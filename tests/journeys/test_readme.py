@@ -7,14 +7,16 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.metadata import metadata
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from flask import Flask
+from packaging.requirements import Requirement
 
-from tests.journeys.checkout import PROJECT_DIR, Checkout, search_log
+from tests.journeys.checkout import PROJECT_DIR, Checkout, activated_environment, search_log
 from tests.support.program import Program, free_port
 from tests.support.readme_blocks import FIVE_MINUTES_COMMANDS, FIVE_MINUTES_PROGRAMS, README, find_blocks, read_page
 from valetkey.authorization_server.clients.service import register_client
@@ -22,8 +24,11 @@ from valetkey.cli.certificate import ensure_self_signed_certificate
 
 SERVE, CALL = (find_blocks(section, "sh") for section in ("Run the quickstart", "Call the API"))
 PROGRAM, USERS = (find_blocks(section, "python") for section in ("Run the quickstart", "Use your own users"))
+(FACTORY,) = find_blocks("With an app factory", "python")
+(REQUIREMENT,) = find_blocks("Install into your app", "text")
 PRODUCTION = find_blocks("", "sh", read_page("operating.md"))
 ROUTES = find_blocks("", "python", read_page("protect_routes.md"))
+FOR_USERS = find_blocks("Routes that need a user", "python", read_page("protect_routes.md"))
 OTHERS = find_blocks("", "python", read_page("resource_server.md"))
 QUICKSTART = (PROJECT_DIR / "examples" / "quickstart" / "app.py").read_text()
 
@@ -36,16 +41,31 @@ def test_every_code_block_of_the_readme_is_tested_and_every_link_leads_to_a_file
         *FIVE_MINUTES_PROGRAMS,
         *PROGRAM,
         *USERS,
+        FACTORY,
+        REQUIREMENT,
     ]
     assert README.count("```") == 2 * len(tested)
     for link in re.findall(r"\]\(([^)]+)\)|src=\"([^\"]+)\"", README):
-        assert (PROJECT_DIR / "".join(link)).exists(), link
+        assert (PROJECT_DIR / "".join(link).partition("#")[0]).exists(), link
 
 
 def test_the_program_is_the_quickstart_and_has_at_most_forty_lines_of_code() -> None:
     assert PROGRAM == [QUICKSTART]
     code = [line for line in QUICKSTART.splitlines() if line.strip() and not line.strip().startswith(("#", '"""'))]
     assert len(code) <= 40
+
+
+def test_the_requirement_names_extras_that_the_package_has() -> None:
+    requirement = Requirement(REQUIREMENT.strip())
+
+    assert requirement.name == "valetkey"
+    assert requirement.extras <= set(metadata("valetkey").get_all("Provides-Extra"))
+
+
+@pytest.mark.parametrize("program", [FACTORY], indirect=True, ids=["factory"])
+def test_the_factory_makes_an_app_with_a_protected_route(program: Flask) -> None:
+    assert program.test_client().get("/api/notes").status_code == 401
+    assert "Notes" in program.test_client().get("/account/sign-in").text
 
 
 def test_the_commands_that_serve_and_call_the_quickstart_work(tmp_path: Path) -> None:
@@ -74,7 +94,7 @@ def test_the_commands_that_serve_and_call_the_quickstart_work(tmp_path: Path) ->
 def test_the_commands_for_production_serve_with_tls_postgresql_and_redis(
     tmp_path: Path, postgresql_url: str, redis_url: str
 ) -> None:
-    checkout = Checkout(tmp_path)
+    Checkout(tmp_path)
     (tmp_path / "app.py").write_text(QUICKSTART)
     certificate, key = ensure_self_signed_certificate(tmp_path, ["127.0.0.1"])
     certificate.rename(tmp_path / "cert.pem")
@@ -98,7 +118,7 @@ def test_the_commands_for_production_serve_with_tls_postgresql_and_redis(
         ["bash", "-c", script],
         log=tmp_path / "log",
         is_ready=lambda: _fetch_metadata(port) is not None,
-        environment=checkout.environment,
+        environment=activated_environment(),
         cwd=tmp_path,
     )
     try:
@@ -140,6 +160,15 @@ def test_the_routes_of_the_example_are_protected_as_described(program: Flask) ->
     assert export.status_code == 429  # a burst of two, each call counts as two
 
 
+@pytest.mark.parametrize("program", FOR_USERS, indirect=True, ids=["for users"])
+def test_the_route_that_needs_a_user_refuses_a_service(program: Flask) -> None:
+    header = {"Authorization": f"Bearer {_issue_token(program, 'notes:read')}"}
+
+    response = program.test_client().get("/api/notes", headers=header)
+
+    assert (response.status_code, response.json["detail"]) == (403, "this route needs a user")
+
+
 @pytest.mark.parametrize("program", USERS, indirect=True, ids=["users"])
 def test_users_of_the_host_are_redirected_to_the_hosts_sign_in(program: Flask) -> None:
     assert program.test_client().get("/account").location == "/login?next=%2Faccount"
@@ -170,7 +199,7 @@ def _run(checkout: Checkout, script: str, more_environment: dict[str, str]) -> s
     process = subprocess.run(
         ["bash", "-ec", script.replace("8000", str(checkout.port))],
         cwd=checkout.folder,
-        env=checkout.environment | more_environment,
+        env=activated_environment() | more_environment,
         capture_output=True,
         text=True,
         timeout=60,

@@ -79,7 +79,7 @@ def test_valetkey_serve_serves_a_resource_server_with_reference_and_health_check
         ).json()["access_token"]
 
         assert httpx.get(f"{api}/healthz").json() == {"status": "ok"}
-        assert httpx.get(f"{api}/readyz").json()["checks"] == {"issuers": "ok", "counters": "ok"}
+        assert httpx.get(f"{api}/readyz").json()["checks"] == {"startup": "ok", "issuers": "ok", "counters": "ok"}
         document = httpx.get(f"{api}/openapi.json").json()
         flows = document["components"]["securitySchemes"]["oauth2"]["flows"]
         assert flows["authorizationCode"]["tokenUrl"] == flows["clientCredentials"]["tokenUrl"] == token_endpoint

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import closing
 
 import httpx
 import pytest
 from playwright.sync_api import Page
 
 from tests.pages.site_under_test import APP_NAME, LONG_EMAIL, SCOPES, USER_NAME, OpenPage, Site
+from tests.support.clock import NOW
 from tests.support.user import CALLBACK, PASSWORD, User
 from tests.support.valetkey_server import Deployment, RunningServer
+from valetkey.storage import accounts, provider_links
+from valetkey.storage.engine.open import open_store
+from valetkey.storage.provider_links import ProviderLink
 
 PROVIDERS = [
     {"provider": "google", "client_id": "a", "client_secret": "b"},
@@ -33,6 +38,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     with_providers = Deployment(tmp_path_factory.mktemp("providers"), settings={"sign_in_with": json.dumps(PROVIDERS)})
     with_providers.run("init")
     with_providers.create_user(LONG_EMAIL, PASSWORD, name=USER_NAME)
+    _connect_providers(with_providers)
     with RunningServer(deployment) as server, RunningServer(with_providers) as server_with_providers:
         with User(LONG_EMAIL, PASSWORD) as user:
             user.allow(Site(server.url, connected_client_id).authorization_url())
@@ -43,6 +49,13 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
             unused_client_id,
             server_with_providers.url,
         )
+
+
+def _connect_providers(deployment: Deployment) -> None:
+    """Connect the user's account with one of the two providers, which are down."""
+    with closing(open_store(f"sqlite:///{deployment.data_dir}/valetkey.db")) as store:
+        (account,) = accounts.list_all(store)
+        store.write_all(provider_links.add(ProviderLink("1", "http://127.0.0.1:1", account.sub, LONG_EMAIL, NOW)))
 
 
 def _open_sign_in(page: Page, site: Site) -> None:
@@ -155,6 +168,11 @@ def _open_account_with_providers(page: Page, site: Site) -> None:
     site.sign_in(page)
 
 
+def _open_access_with_providers(page: Page, site: Site) -> None:
+    page.goto(f"{site.url_with_providers}/account/access")
+    site.sign_in(page)
+
+
 PAGES: dict[str, tuple[Callable[[Page, Site], None], str]] = {  # the function that opens it, and its heading
     "front page": (_open_front_page, ""),
     "sign-in": (_open_sign_in, "Sign in"),
@@ -175,6 +193,7 @@ PAGES: dict[str, tuple[Callable[[Page, Site], None], str]] = {  # the function t
     "new token, with errors": (_open_invalid_new_token, "New personal access token"),
     "created token": (_open_created_token, "Copy your new token now"),
     "tokens": (_open_tokens, "Personal access tokens"),
+    "access with providers": (_open_access_with_providers, "Access to your account"),
     "access": (_open_access, "Access to your account"),
     "refused": (_open_refusal, "This request cannot go on"),
     "manual redirect": (_open_manual_redirect, "This request cannot go on"),

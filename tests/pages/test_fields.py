@@ -37,7 +37,7 @@ def pages(app: Flask, ada: Browser, register: Register, provider_pages: dict[str
         "Connect a device, with the code in the URL": ada.get(f"/device?user_code={device_codes['user_code']}").text,
         "Personal access tokens": ada.get("/account/tokens").text,
         "Create a personal access token": ada.get("/account/tokens/new").text,
-        "Access to your account": _get_access_page(app, ada),
+        "Access to your account": provider_pages["Access to your account"] + _get_access_page(app, ada),
         "Sign out": ada.get("/oauth/logout").text,
         "Signed out": signed_out.get("/oauth/logout").text,
         "Signed out, apps are notified": _get_signed_out_page_with_frames(app, register),
@@ -62,15 +62,19 @@ def provider_pages(make_app: MakeApp, store_url: str, clock: Clock) -> Iterator[
         browser = ProviderBrowser(maya.http, other, "other")
         browser.finish(other.answer(begun.location, email="maya@example.org", email_verified=True))
         account = before_connecting + maya.http.get("/account").text
+        access = maya.http.get("/account/access").text
         signed_in_refusal = maya.finish({"error": "access_denied"}).text
         address_is_taken = browser_of(app, provider).sign_in(sub="other", email="maya@example.org").text
-    refusals = signed_out_refusal + signed_in_refusal + address_is_taken
+        browser_of(app, provider).sign_in(sub="mallory", email="zoe@example.org", email_verified=False)
+        address_is_unverified = browser_of(app, provider).sign_in(sub="zoe", email="zoe@example.org").text
+    refusals = signed_out_refusal + signed_in_refusal + address_is_taken + address_is_unverified
     return {
         "Sign in": sign_in,
         "A provider did not sign the user in": "".join(re.findall(r"<main.*?</main>", refusals, re.S)),
         "Providers on the account page": "".join(
             re.findall(r'<section aria-labelledby="providers".*?</section>', account, re.S)
         ),
+        "Access to your account": access,
     }
 
 

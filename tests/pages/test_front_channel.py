@@ -189,7 +189,7 @@ def test_the_app_is_notified_in_a_frame_and_the_browser_is_redirected_to_it(
 
 
 @pytest.mark.parametrize("frame", [PAGE, RELOADING_PAGE], ids=["ordinary", "reloading"])
-def test_the_browser_goes_on_once_to_a_slow_app(
+def test_the_browser_continues_once_to_a_slow_app(
     relying_party: RelyingParty, site: Site, any_page: Page, frame: bytes
 ) -> None:
     relying_party.frame = frame
@@ -198,9 +198,11 @@ def test_the_browser_goes_on_once_to_a_slow_app(
 
     any_page.wait_for_url(f"{relying_party.url}/after?state=x")
 
+    assert relying_party.count("/after") == 1
+
 
 @pytest.mark.parametrize("frame_delay_s", [2.0, 3.5], ids=["before the timer", "after the timer"])
-def test_the_browser_goes_on_once_although_the_frame_and_the_app_are_slow(
+def test_the_browser_continues_once_although_the_frame_and_the_app_are_slow(
     relying_party: RelyingParty, site: Site, any_page: Page, frame_delay_s: float
 ) -> None:
     """With scripts, the timer and the loaded frame both go on; without, the refresh waits for the frame."""
@@ -215,7 +217,7 @@ def test_the_browser_goes_on_once_although_the_frame_and_the_app_are_slow(
     assert relying_party.count("/after") == 1
 
 
-def test_the_browser_goes_on_once_if_the_link_is_clicked_before_the_timer(
+def test_the_browser_continues_once_if_the_link_is_clicked_before_the_timer(
     relying_party: RelyingParty, site: Site, any_page: Page
 ) -> None:
     relying_party.may_respond.clear()

@@ -45,7 +45,7 @@ def open_counters(backend: str, location: str) -> Counters:
         return open_local_counters(Path(location))
     if backend == "sqlite":
         return SqliteCounters(Path(location))
-    return RedisCounters(location) if backend == "redis" else SqlCounters(open_store(location))
+    return RedisCounters(location, "https://api.example") if backend == "redis" else SqlCounters(open_store(location))
 
 
 def spend_limit(folder: Path, barrier: Any, duration_s: float, backend: str, location: str) -> None:
@@ -166,12 +166,12 @@ def test_a_restart_of_postgresql_gives_no_budget_back(durable_postgresql: Postgr
 
 def test_a_redis_server_that_restarts_empty_gives_each_budget_back_once(redis_server: RedisServer) -> None:
     limit = Limit(10, 86400, 10)
-    limiter = Limiter(RedisCounters(redis_server.url))
+    limiter = Limiter(RedisCounters(redis_server.url, "https://api.example"))
     assert [limiter.spend("lost", limit, time.time()).is_admitted for _ in range(11)].count(True) == 10
     redis_server.stop()
     redis_server.start()
 
-    new_limiter = Limiter(RedisCounters(redis_server.url))
+    new_limiter = Limiter(RedisCounters(redis_server.url, "https://api.example"))
 
     assert [new_limiter.spend("lost", limit, time.time()).is_admitted for _ in range(11)].count(True) == 10
 

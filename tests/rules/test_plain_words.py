@@ -1,4 +1,4 @@
-"""Documentation, pages, mail and messages are written in plain words: no phrase that a newcomer has to read twice."""
+"""Documentation, pages, mail, messages and test names are plain words: no phrase that a newcomer has to read twice."""
 
 from __future__ import annotations
 
@@ -49,6 +49,7 @@ PAGES = sorted(
     [
         *PROJECT_DIR.glob("*.md"),
         *(path for path in (PROJECT_DIR / "docs").glob("*.md") if path.name != "conformance.md"),
+        *(PROJECT_DIR / "decisions").glob("*.md"),
         *(PROJECT_DIR / "examples").glob("*/README.md"),
         *SOURCE.rglob("*.html"),
     ]
@@ -71,14 +72,15 @@ def test_pages_use_plain_words(page: Path) -> None:
     assert find_unwanted(page.read_text(), allowed) == []
 
 
+Documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+
+
 def messages(tree: ast.Module) -> Iterator[tuple[int, str]]:
     """Yield the line and text of each string of at least three words, except docstrings."""
     docstrings = {
         id(node.body[0].value)
         for node in ast.walk(tree)
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
-        and node.body
-        and isinstance(node.body[0], ast.Expr)
+        if isinstance(node, Documented) and node.body and isinstance(node.body[0], ast.Expr)
     }
     for node in ast.walk(tree):
         is_text = isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings
@@ -92,6 +94,30 @@ def test_messages_use_plain_words() -> None:
         for path in sorted(SOURCE.rglob("*.py"))
         for line, text in messages(ast.parse(path.read_text()))
         for unwanted in find_unwanted(text, ALLOWED_MESSAGES)
+    ]
+
+    assert found == []
+
+
+def test_docstrings_use_plain_words() -> None:
+    found = [
+        f"{path.relative_to(SOURCE)}:{node.body[0].lineno} {unwanted}"
+        for path in sorted(SOURCE.rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, Documented)
+        for unwanted in find_unwanted(ast.get_docstring(node) or "", [])
+    ]
+
+    assert found == []
+
+
+def test_names_of_tests_use_plain_words() -> None:
+    found = [
+        f"{path.relative_to(PROJECT_DIR)}:{node.lineno} {unwanted}"
+        for path in sorted((PROJECT_DIR / "tests").rglob("test_*.py"))
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")
+        for unwanted in find_unwanted(node.name.replace("_", " "), [])
     ]
 
     assert found == []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,7 +11,6 @@ from tests.conformance.registration import website  # noqa: F401  # a fixture
 from tests.support.browser_client import CALLBACK
 from tests.support.changing_client import Change, PublishDocument
 from valetkey.authorization_server.clients.service import CreatedClient
-from valetkey.protocol.client_policy import CLIENT_POLICIES
 from valetkey.runtime import Runtime
 from valetkey.storage import change_feed, clients
 
@@ -25,8 +23,7 @@ def change_metadata(runtime: Runtime) -> Change:
         now = runtime.clock()
         client = clients.find(runtime.store, created.client_id, now)
         assert client
-        changed = replace(client, policy=CLIENT_POLICIES[policy] if policy else client.policy)
-        statement = clients.change(changed, metadata={**client.metadata, **members}, disabled_at=None)
+        statement = clients.change(client, policy=policy, metadata={**client.metadata, **members}, disabled_at=None)
         runtime.store.write_all(statement, change_feed.add("changed", client.client_id))
 
     return change

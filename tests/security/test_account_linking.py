@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from flask import Flask
+from werkzeug.test import TestResponse
 
 from tests.support.app import MakeApp
 from tests.support.clock import Clock
@@ -254,4 +255,112 @@ def test_an_address_that_the_provider_gave_to_another_user_does_not_connect_the_
     response = other.sign_in(sub="another-employee")
 
     assert response.status_code == 400
+    assert "create-own-account" not in response.text
     assert not other.is_signed_in()
+
+
+def test_a_user_whose_address_is_another_one_in_each_of_two_windows_gets_one_account(
+    app: Flask, provider: FakeProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    browser, other = browser_of(app, provider), browser_of(app, provider)
+
+    def charge_while_another_window_is_faster(*arguments: Any) -> None:
+        monkeypatch.setattr(sign_in, "charge_attempt", lambda *_: None)
+        assert other.sign_in(email="countess@example.org").status_code == 303
+
+    monkeypatch.setattr(sign_in, "charge_attempt", charge_while_another_window_is_faster)
+    browser.sign_in()
+
+    assert [account.email for account in list_accounts(app)] == ["countess@example.org"]
+    assert other.is_signed_in()
+    assert browser.is_signed_in()
+
+
+def create_own_account(browser: ProviderBrowser, **claims: Any) -> TestResponse:
+    """Sign in with the button for users whose address another account has; see that it is on the page."""
+    refused = browser.sign_in(**claims)
+    assert refused.status_code == 400
+    assert 'id="create-own-account"' in refused.text
+    begun = browser.begin(account="new")
+    return browser.finish(browser.provider.answer(begun.location, **claims))
+
+
+@pytest.mark.parametrize("mail_url", [None, "smtp://127.0.0.1:1"])
+@pytest.mark.parametrize("password_sign_in", [True, False])
+def test_an_unverified_address_does_not_lock_out_the_user_who_can_prove_it(
+    make_app: MakeApp, store_url: str, provider: FakeProvider, mail_url: str | None, password_sign_in: bool
+) -> None:
+    app = make_app(store_url, sign_in_with=[provider.provider()], mail_url=mail_url, password_sign_in=password_sign_in)
+    mallory, victim = browser_of(app, provider), browser_of(app, provider)
+    mallory.sign_in(sub="mallory", email=VICTIM, email_verified=False)
+
+    assert create_own_account(victim).status_code == 303
+
+    assert victim.is_signed_in()
+    by_email = {account.email: account for account in list_accounts(app)}  # both were created at the same time
+    assert by_email.keys() == {None, VICTIM}
+    first, second = by_email[None], by_email[VICTIM]
+    assert second.email_verified_at is not None
+    runtime: Runtime = app.extensions["valetkey"]
+    with app.test_request_context():
+        assert runtime.owners.claims(first.sub, frozenset({"email"})) == {}
+    page = mallory.http.get("/account")
+    assert page.status_code == 200
+    assert VICTIM not in page.text.partition('id="providers"')[0]
+    assert "send-verification" not in page.text
+    again = browser_of(app, provider)
+    again.sign_in(sub="mallory", email=VICTIM, email_verified=False)
+    assert again.is_signed_in()
+    assert len(list_accounts(app)) == 2
+
+
+def test_the_address_of_an_account_with_a_password_can_be_taken_by_the_user_who_proves_it(
+    make_app: MakeApp, sqlite_store_url: str, provider: FakeProvider, clock: Clock
+) -> None:
+    app = make_app(sqlite_store_url, sign_in_with=[provider.provider()])
+    _create_account_at(app, clock(), is_verified=False)
+
+    assert create_own_account(browser_of(app, provider)).status_code == 303
+
+    assert [account.email for account in list_accounts(app)] == [None, VICTIM]
+
+
+@pytest.mark.parametrize(
+    ("is_verified_here", "claims", "options"),
+    [
+        (True, {"email_verified": False}, {}),
+        (False, {"email_verified": False}, {}),
+        (False, {}, {"verifies_email": False}),
+        (False, {}, {"sign_up": False}),  # the user may not have an account
+    ],
+)
+def test_an_address_is_not_taken_without_proof_or_from_an_account_that_has_verified_it(
+    make_app: MakeApp,
+    sqlite_store_url: str,
+    provider: FakeProvider,
+    clock: Clock,
+    is_verified_here: bool,
+    claims: dict[str, Any],
+    options: dict[str, Any],
+) -> None:
+    app = make_app(sqlite_store_url, sign_in_with=[provider.provider(**options)])
+    _create_account_at(app, clock(), is_verified=is_verified_here)
+    browser = browser_of(app, provider)
+
+    begun = browser.begin(account="new")
+    response = browser.finish(provider.answer(begun.location, **claims))
+
+    assert response.status_code == 400
+    assert "create-own-account" not in response.text
+    assert not browser.is_signed_in()
+    assert [account.email for account in list_accounts(app)] == [VICTIM]
+
+
+def test_an_address_that_is_verified_meanwhile_is_not_taken(
+    runtime: Runtime, clock: Clock, mallory: ProviderBrowser
+) -> None:
+    (account,) = list_accounts(mallory.http.application)
+    take = accounts.remove_unverified_email(account.sub, VICTIM)
+    runtime.store.write_all(accounts.set_email_verified(account.sub, VICTIM, clock()))
+
+    assert runtime.store.write(Transaction(take)) is False

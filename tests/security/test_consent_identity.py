@@ -96,7 +96,7 @@ def test_scopes_that_were_allowed_to_another_identity_are_not_remembered(ada: Br
     assert ada.refresh(tokens["refresh_token"]).json["scope"] == "notes:write profile", "nothing was withdrawn"
 
 
-def test_a_consent_to_an_unknown_identity_is_asked_for_with_all_scopes(ada: Browser, runtime: Runtime) -> None:
+def test_a_consent_to_an_unknown_identity_is_requested_with_all_scopes(ada: Browser, runtime: Runtime) -> None:
     """Clients with a metadata document have such consents after an upgrade."""
     ada.obtain_code(scope=("notes:read",))
     consent = consents.find(runtime.store, "ada", ada.client.client_id)

@@ -24,10 +24,10 @@ from tests.support.clock import Clock
 from tests.support.private_key_client import JWKS, PrivateKeyClient
 from valetkey.authorization_server.clients.service import (
     CreatedClient,
+    end_client,
     find_or_create_client,
     register,
     register_client,
-    remove_client,
 )
 from valetkey.authorization_server.clients.unused import prune_unused_clients
 from valetkey.protocol.secret import REFRESH_TOKEN, Secret, generate_secret
@@ -99,9 +99,7 @@ def test_a_code_of_a_client_that_authenticated_is_not_redeemed_without_authentic
 
 def _remove_by_operator(app: Flask, information: dict[str, Any]) -> None:
     runtime: Runtime = app.extensions["valetkey"]
-    client = clients.find(runtime.store, information["client_id"], runtime.clock())
-    assert client
-    remove_client(runtime.store, client, runtime.clock())
+    end_client(runtime.store, information["client_id"], runtime.clock())
 
 
 def _remove_by_itself(app: Flask, information: dict[str, Any]) -> None:
@@ -139,10 +137,9 @@ def test_a_consent_and_a_grant_stored_while_the_client_was_being_removed_do_not_
     shop = Browser(ada.http, old)
     tokens = shop.obtain_tokens()
     consent = consents.find(runtime.store, "ada", "shop")
-    client = clients.find(runtime.store, "shop", runtime.clock())
     found = refresh_tokens.find(runtime.store, Secret(tokens["refresh_token"]).digest())
-    assert consent and client and found
-    remove_client(runtime.store, client, runtime.clock())
+    assert consent and found
+    end_client(runtime.store, "shop", runtime.clock())
     late_secret = generate_secret(REFRESH_TOKEN)
     late = (
         consents.remember(consent),
@@ -164,13 +161,12 @@ def test_a_document_client_that_the_operator_removed_asks_again(
     ada: Browser, runtime: Runtime, publish_document: PublishDocument
 ) -> None:
     client_id = publish_document()
-    stored = find_or_create_client(runtime, client_id, runtime.clock())
-    assert stored
+    assert find_or_create_client(runtime, client_id, runtime.clock())
     assistant = Browser(ada.http, CreatedClient(client_id, None))
     assistant.obtain_code()
     assert not needs_prompt(assistant)
 
-    remove_client(runtime.store, stored, runtime.clock())
+    end_client(runtime.store, client_id, runtime.clock())
 
     assert needs_prompt(assistant)
 

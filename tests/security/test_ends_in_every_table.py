@@ -20,10 +20,10 @@ from valetkey import Valetkey
 from valetkey.accounts.administration import remove_account
 from valetkey.accounts.security import disable_account, enable_account
 from valetkey.accounts.sign_up import create_account
-from valetkey.authorization_server.clients.service import register_client, remove_client
+from valetkey.authorization_server.clients.service import end_client, register_client
 from valetkey.authorization_server.clients.unused import prune_unused_clients
 from valetkey.runtime import Runtime
-from valetkey.storage import accounts, clients
+from valetkey.storage import accounts
 from valetkey.storage.engine.transaction import Transaction
 from valetkey.storage.tables import metadata, signing_keys
 
@@ -48,6 +48,7 @@ OF_REMOVED_CLIENT: dict[str, Any] = {
     "valetkey_mail_links": "kept",
     "valetkey_outbox": "kept",
     "valetkey_personal_access_tokens": {"revoked_at": "now"},
+    "valetkey_provider_disconnections": "kept",
     "valetkey_provider_links": "kept",
     "valetkey_provider_requests": "kept",
     "valetkey_quotas": "kept",  # a client that registers again under its id does not get a new quota
@@ -57,6 +58,7 @@ OF_REMOVED_CLIENT: dict[str, Any] = {
     "valetkey_retry_answers": "kept",  # encrypted with tokens of revoked grants
     "valetkey_revocations": "kept",
     "valetkey_route_limits": "kept",
+    "valetkey_served_as": "kept",
     "valetkey_sessions": "kept",
     "valetkey_signing_keys": "kept",
     "valetkey_subscriptions": "deleted",
@@ -76,6 +78,7 @@ OF_REMOVED_OWNER: dict[str, Any] = {
     **OF_ENDED_OWNER,
     "valetkey_accounts": "deleted",
     "valetkey_consents": "deleted",
+    "valetkey_provider_disconnections": "deleted",
     "valetkey_provider_links": "deleted",
     "valetkey_sessions": "deleted",
 }
@@ -153,9 +156,7 @@ def test_every_table_has_a_decision(decisions: dict[str, Any]) -> None:
 
 def _remove_by_operator(app: Flask, information: dict[str, Any]) -> None:
     runtime: Runtime = app.extensions["valetkey"]
-    client = clients.find(runtime.store, information["client_id"], runtime.clock())
-    assert client
-    remove_client(runtime.store, client, runtime.clock())
+    end_client(runtime.store, information["client_id"], runtime.clock())
 
 
 def _remove_by_itself(app: Flask, information: dict[str, Any]) -> None:

@@ -26,7 +26,7 @@ class MetadataServer:
     """An authorization server that has only metadata, on a loopback port."""
 
     def __init__(self) -> None:
-        self.metadata: dict[str, Any] = {}
+        self.metadata: Any = {}
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _make_handler(self))
         self.issuer = f"http://127.0.0.1:{self._server.server_port}"
         Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
@@ -112,3 +112,15 @@ def test_an_https_or_loopback_url_is_opened(server: MetadataServer, requests: li
     CliRunner().invoke(login, ["--issuer", server.issuer])
 
     assert [opened.partition("?")[0] for opened in requests] == [url]
+
+
+@pytest.mark.parametrize("metadata", [[], None, 5, "text", {"issuer": "\ud800"}])
+def test_metadata_that_is_no_json_object_is_an_error_without_a_traceback(
+    server: MetadataServer, requests: list[str], metadata: object
+) -> None:
+    server.metadata = metadata
+
+    result = CliRunner().invoke(login, ["--issuer", server.issuer])
+
+    assert (result.exit_code, requests) == (1, [])
+    assert f"Error: {server.issuer} does not respond like an authorization server: " in result.output

@@ -20,7 +20,7 @@ from tests.support.smtp_server import SmtpServer
 from tests.support.store_assertions import count_rows
 from tests.support.user import PASSWORD
 from valetkey import Settings, SettingsError
-from valetkey.accounts.sign_in import SignInRefused
+from valetkey.accounts.errors import SignInRefused
 from valetkey.accounts.sign_up import create_account
 from valetkey.authorization_server.clients.service import CreatedClient
 from valetkey.cli.certificate import ensure_self_signed_certificate

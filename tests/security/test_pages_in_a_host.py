@@ -137,6 +137,38 @@ def test_a_hook_of_the_host_does_not_make_token_responses_cacheable(make_app: Ma
     assert (response.status_code, response.headers.getlist("Cache-Control")) == (200, ["no-store"])
 
 
+@pytest.mark.parametrize("has_handler", [False, True])
+def test_an_error_after_the_response_of_an_endpoint_is_not_cached(
+    make_app: MakeApp, sqlite_store_url: str, has_handler: bool
+) -> None:
+    app = make_app(sqlite_store_url)
+    app.config["PROPAGATE_EXCEPTIONS"] = False
+    if has_handler:
+        app.register_error_handler(500, lambda _: ("<h1>Sorry</h1>", 500))
+
+    @app.after_request
+    def fail(response: Response) -> Response:
+        if response.status_code < 400:
+            raise RuntimeError("the host's hook")
+        return response
+
+    failed = app.test_client().get("/oauth/jwks")
+
+    assert (failed.status_code, failed.headers.getlist("Cache-Control")) == (500, ["no-store"])
+    assert failed.mimetype == ("text/html" if has_handler else "application/json")
+
+
+def test_a_response_that_is_not_modified_stays_cacheable(make_app: MakeApp, sqlite_store_url: str) -> None:
+    app = make_app(sqlite_store_url)
+    app.after_request(write_other_headers)
+    http = app.test_client()
+    etag = http.get("/oauth/jwks").headers["ETag"]
+
+    unchanged = http.get("/oauth/jwks", headers={"If-None-Match": etag})
+
+    assert (unchanged.status_code, unchanged.headers.getlist("Cache-Control")) == (304, ["public, max-age=300"])
+
+
 @pytest.mark.parametrize("path", ["/docs", "/openapi.json", "/account/nowhere", "/oauth/authorize?client_id=x"])
 def test_a_page_without_a_form_sets_no_cookie(make_app: MakeApp, sqlite_store_url: str, path: str) -> None:
     response = make_app(sqlite_store_url).test_client().get(path, headers={"Accept": "text/html"})

@@ -17,7 +17,6 @@ from valetkey.authorization_server.personal_tokens.service import TokenSpec, cre
 from valetkey.cli import main
 from valetkey.protocol.resource_owner import Owner
 from valetkey.runtime import Runtime
-from valetkey.service import FALLBACK_SETTINGS_VARIABLE
 from valetkey.storage import resources
 from valetkey.storage.engine.backup import back_up
 from valetkey.storage.engine.transaction import Transaction
@@ -128,7 +127,7 @@ def test_an_app_works_as_before_after_everything_was_revoked(
     assert browser.refresh(tokens["refresh_token"]).status_code == 200
 
 
-def test_consent_is_asked_for_again(credentials: Credentials, ada: Browser, runtime: Runtime) -> None:
+def test_consent_is_requested_again(credentials: Credentials, ada: Browser, runtime: Runtime) -> None:
     assert "/consent/" not in ada.authorize().location
     revoke_everything(runtime.store, runtime.cipher, runtime.clock(), "tokens.all_revoked")
     ada.http.get("/account/sign-out")
@@ -141,12 +140,8 @@ def restore(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sqlite_store_url: str
 ) -> Callable[[Path, list[Runtime]], Callable[..., None]]:
     """Return a function that stops the runtimes and runs ``valetkey restore`` on the database of the test."""
-    monkeypatch.setattr("valetkey.settings.environment._is_ignored", False)  # set by tests with valetkey.testing
     monkeypatch.setenv("VALETKEY_DATABASE_URL", sqlite_store_url)
     monkeypatch.setenv("VALETKEY_ENCRYPTION_KEYS", ENCRYPTION_KEY)
-    monkeypatch.setenv(FALLBACK_SETTINGS_VARIABLE, "")
-    monkeypatch.delenv(FALLBACK_SETTINGS_VARIABLE)
-    monkeypatch.setattr("valetkey.settings.sources._fallbacks", {})
 
     def run(file: Path, runtime: Runtime, *options: str) -> None:
         runtime.close()

@@ -15,7 +15,7 @@ from tests.support.browser_client import EMAIL, Browser, sign_in_new_account
 from tests.support.clock import Clock
 from valetkey import Valetkey
 from valetkey.authorization_server.clients.service import disable_client, enable_client, register_client
-from valetkey.outbound.worker import prune
+from valetkey.outbound.pruning import prune
 from valetkey.protocol.access_token import SEEN_REVOCATIONS_CLAIM
 from valetkey.runtime import Runtime
 from valetkey.storage import change_feed, clients
@@ -124,6 +124,36 @@ def test_a_token_of_a_request_that_was_checked_before_its_client_was_disabled_is
     assert here.status(token) == there.status(token) == 401, "enabling a client revives no token"
     new = here.new_token()
     assert here.status(new) == there.status(new) == 200
+
+
+def test_a_token_is_accepted_by_a_process_that_has_read_only_an_earlier_revocation_of_its_client(
+    here: Process, there: Process, clock: Clock
+) -> None:
+    old_token = here.new_token()
+    here.set_enabled(is_enabled=False)
+    clock.forward(POLL_S)
+    assert there.status(old_token) == 401
+    here.set_enabled(is_enabled=True)
+    here.set_enabled(is_enabled=False)
+    here.set_enabled(is_enabled=True)
+
+    assert there.status(here.new_token()) == 200
+
+
+def test_a_revoked_token_does_not_make_each_call_read_the_change_feed(
+    here: Process, there: Process, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here.set_enabled(is_enabled=False)
+    here.set_enabled(is_enabled=True)
+    token = here.new_token()
+    here.set_enabled(is_enabled=False)
+    clock.forward(POLL_S)
+    assert there.status(token) == 401
+    reads: list[object] = []
+    monkeypatch.setattr(change_feed, "read", lambda *arguments: reads.append(arguments))
+
+    assert [there.status(token) for _ in range(3)] == [401, 401, 401]
+    assert reads == []
 
 
 @pytest.mark.parametrize("seconds", [-20, 20], ids=["clock behind", "clock ahead"])

@@ -12,6 +12,7 @@ from sqlalchemy import delete
 from tests.support.app import MakeApp, Register
 from tests.support.browser_client import Browser, redirect_parameters, sign_in_new_account, sign_in_to_account
 from tests.support.clock import Clock
+from tests.support.refusals import check_refusal
 from valetkey.authorization_server.personal_tokens.service import TokenSpec, create_personal_token
 from valetkey.authorization_server.token.grants import refresh_token as refresh_grant
 from valetkey.protocol.client_policy import DEVICE_CODE_GRANT_TYPE
@@ -69,6 +70,17 @@ def test_an_unticked_scope_is_withdrawn_from_the_tokens_of_the_other_device(
     assert phone.introspect(refreshed.json["access_token"]).json["active"] is True
     assert laptop.refresh(on_laptop["refresh_token"]).json["scope"] == "notes:read"
     assert phone.refresh(refreshed.json["refresh_token"]).json["scope"] == "notes:read"
+
+
+def test_a_grant_that_loses_its_last_scope_gives_no_more_tokens(phone: Browser, laptop: Browser, clock: Clock) -> None:
+    """A token without a scope would still be accepted by routes that require none."""
+    on_phone = phone.obtain_tokens(scope=("notes:read",))
+
+    allow(laptop, BOTH, ("profile",))
+    clock.forward(POLL_S)
+
+    assert phone.call(on_phone["access_token"]).status_code == 401
+    check_refusal(phone.refresh(on_phone["refresh_token"]), "invalid_grant")
 
 
 def test_an_unticked_scope_is_withdrawn_in_every_process(

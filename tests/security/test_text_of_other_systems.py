@@ -20,8 +20,8 @@ from tests.support.browser_client import Browser
 from tests.support.store_assertions import count_rows
 from tests.support.user import PASSWORD
 from valetkey import Settings, SettingsError
+from valetkey.accounts.errors import SignInRefused
 from valetkey.accounts.password import hash_password
-from valetkey.accounts.sign_in import SignInRefused
 from valetkey.accounts.sign_up import create_account
 from valetkey.authorization_server.clients.service import CreatedClient, RegistrationRefused, register_client
 from valetkey.protocol.client_identity import covers_identity, describe_identity

@@ -155,7 +155,7 @@ def sign_in_to_account(browser: Browser, runtime: Runtime, sub: str) -> Browser:
     now = runtime.clock()
     cookies = {"valetkey_browser": generate_secret(BROWSER), "valetkey_session": generate_secret(SESSION)}
     browser_digest, session_digest = (cookie.digest() for cookie in cookies.values())
-    session = sessions.Session(session_digest, sub, browser_digest, now, now + 86400, None)
+    session = sessions.Session(session_digest, sub, browser_digest, now, now, now + 86400, None)
     runtime.store.write(Transaction(rows=(sessions.add(session),)))
     for cookie, secret in cookies.items():
         browser.http.set_cookie(cookie, secret.reveal())

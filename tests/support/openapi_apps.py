@@ -47,7 +47,7 @@ class Status(TypedDict):
 def create_notes_app(**settings: Any) -> Flask:
     """Return an app without routes that has Valetkey with these settings."""
     app = Flask("notes")
-    Valetkey(app, scopes=NOTES_SCOPES, site_name="Notes", **settings)
+    Valetkey(app, scopes=NOTES_SCOPES, site_name="Notes", embedded_worker=False, **settings)
     return app
 
 
@@ -116,7 +116,7 @@ class PetPath(BaseModel):
 
 def _create_apiflask_app() -> tuple[Flask, dict[str, Any]]:
     app = APIFlask("pets", docs_path=None, spec_path="/spec.json")
-    Valetkey(app, scopes=PETS_SCOPES)
+    Valetkey(app, scopes=PETS_SCOPES, embedded_worker=False)
 
     @app.get("/api/pets/<int:pet_id>")
     @require_oauth("pets:read", limit="100/minute")
@@ -139,7 +139,7 @@ def _create_apiflask_app() -> tuple[Flask, dict[str, Any]]:
 def _create_smorest_app() -> tuple[Flask, dict[str, Any]]:
     app = Flask("pets")
     app.config.update(API_TITLE="Pets", API_VERSION="1", OPENAPI_VERSION="3.1.0")
-    Valetkey(app, scopes=PETS_SCOPES)
+    Valetkey(app, scopes=PETS_SCOPES, embedded_worker=False)
     api, pets = Api(app), SmorestBlueprint("pets", "pets", url_prefix="/api")
 
     @pets.route("/pets/<int:pet_id>")
@@ -160,7 +160,7 @@ def _create_smorest_app() -> tuple[Flask, dict[str, Any]]:
 
 def _create_openapi_app() -> tuple[Flask, dict[str, Any]]:
     app = OpenAPI("pets")
-    Valetkey(app, scopes=PETS_SCOPES)
+    Valetkey(app, scopes=PETS_SCOPES, embedded_worker=False)
 
     @app.get("/api/pets/<int:pet_id>", responses={200: PetModel})
     @require_oauth("pets:read", limit="100/minute")

@@ -11,6 +11,7 @@ from tests.support.app import MakeApp
 from tests.support.clock import Clock
 from tests.support.fake_provider import FakeProvider
 from tests.support.provider_sign_in import ProviderBrowser, browser_of
+from valetkey.runtime import Runtime
 
 
 @pytest.fixture
@@ -30,3 +31,10 @@ def app(make_app: MakeApp, store_url: str, provider: FakeProvider) -> Flask:
 def browser(app: Flask, provider: FakeProvider) -> ProviderBrowser:
     """A browser without cookies."""
     return browser_of(app, provider)
+
+
+@pytest.fixture
+def runtime(app: Flask) -> Runtime:
+    """The runtime of ``app``."""
+    runtime: Runtime = app.extensions["valetkey"]
+    return runtime

@@ -12,6 +12,7 @@ from werkzeug.test import TestResponse
 
 from tests.support.every_table import open_engine, read_rows
 from tests.support.fake_provider import FakeProvider, query
+from tests.support.user import PASSWORD
 from valetkey.runtime import Runtime
 from valetkey.storage import accounts
 from valetkey.storage.accounts import Account
@@ -33,8 +34,7 @@ class ProviderBrowser:
 
     def begin(self, page: str = "/account/sign-in", **fields: str) -> TestResponse:
         """Press the button of the provider on a page; the response redirects to the provider."""
-        token = re.search(r'name="csrf_token"[^>]*value="([^"]+)"', self.http.get(page).text)
-        data = {"csrf_token": token[1] if token else "", **fields}
+        data = {"csrf_token": csrf_token(self.http.get(page)), **fields}
         return self.http.post(f"/account/sign-in/{self.provider_id}", data=data)
 
     def finish(self, parameters: dict[str, str]) -> TestResponse:
@@ -51,6 +51,11 @@ class ProviderBrowser:
         assert begun.status_code == 303, begun.text
         return self.finish(self.provider.answer(begun.location, **claims))
 
+    def sign_in_with_password(self, email: str) -> None:
+        """Sign in to an account whose password is ``PASSWORD``."""
+        data = {"csrf_token": csrf_token(self.http.get("/account/sign-in")), "email": email, "password": PASSWORD}
+        assert self.http.post("/account/sign-in", data=data).status_code == 303
+
     def is_signed_in(self) -> bool:
         """Return whether the browser has a session."""
         return self.http.get("/account").status_code == 200
@@ -59,6 +64,23 @@ class ProviderBrowser:
 def browser_of(app: Flask, provider: FakeProvider, provider_id: str = "example") -> ProviderBrowser:
     """Return a browser without cookies."""
     return ProviderBrowser(app.test_client(), provider, provider_id)
+
+
+def csrf_token(page: TestResponse) -> str:
+    """Return the token of the forms on a page; an empty text if it has no form."""
+    found = re.search(r'name="csrf_token"[^>]*value="([^"]+)"', page.text)
+    return found[1] if found else ""
+
+
+def press(browser: ProviderBrowser, action: str) -> TestResponse:
+    """Press Connect or Disconnect of the browser's provider on the account page."""
+    token = csrf_token(browser.http.get("/account"))
+    return browser.http.post(f"/account/sign-in/{browser.provider_id}/{action}", data={"csrf_token": token})
+
+
+def connect(browser: ProviderBrowser, **claims: object) -> TestResponse:
+    """Connect the account to which the browser is signed in with the provider."""
+    return browser.finish(browser.provider.answer(press(browser, "connect").location, **claims))
 
 
 def list_accounts(app: Flask) -> list[Account]:

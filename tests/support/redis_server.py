@@ -17,6 +17,7 @@ class RedisServer:
     def __init__(self, *options: str) -> None:
         """:param options: further options of the program, such as ``--maxmemory 1mb``."""
         self.port = free_port()
+        self.cluster_port = free_port()  # by default Redis takes the port plus 10,000, which a connection may use
         self._options = options
         self._program: Program | None = None
 
@@ -41,6 +42,8 @@ class RedisServer:
         """Start the server and wait until it responds."""
         server = find_program(["redis-server", "valkey-server"], package="redis-server")
         settings = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+        if "--cluster-enabled" in self._options:
+            settings += ["--cluster-port", str(self.cluster_port)]
         self._program = Program(
             [server, *settings, "--dir", str(self._directory), *self._options],
             log=self._directory / "server.log",

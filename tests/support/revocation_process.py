@@ -24,7 +24,7 @@ from valetkey.authorization_server.connected_apps import revoke_connected_app
 from valetkey.authorization_server.end_owner import end_owner
 from valetkey.authorization_server.grant_lifecycle import check_still_active, issue_refresh_token, new_grant
 from valetkey.authorization_server.personal_tokens.service import TokenSpec, create_personal_token
-from valetkey.outbound.worker import prune
+from valetkey.outbound.pruning import prune
 from valetkey.protocol.errors import InvalidToken, OAuthError
 from valetkey.protocol.resource_owner import Owner
 from valetkey.runtime import Runtime

@@ -27,10 +27,12 @@ class SmtpServer:
     """A mail server (RFC 5321). Use it as a context manager.
 
     :param replies: reply to RCPT TO by recipient, such as ``550 no such mailbox``; others are accepted.
+    :param quit_reply: reply to QUIT; if it is empty, the connection is closed without one.
     :param tls: the server's TLS context; with it the server offers STARTTLS (RFC 3207) and accepts any password.
     """
 
     replies: Mapping[str, str] = field(default_factory=dict)
+    quit_reply: str = "221 bye"
     tls: ssl.SSLContext | None = None
     received: list[ReceivedMail] = field(default_factory=list)
 
@@ -89,7 +91,8 @@ def _make_handler(server: SmtpServer) -> type[StreamRequestHandler]:
                         server.received.append(ReceivedMail(client_name, sender, recipients, message))
                         self._reply("250 accepted")
                     case "QUIT":
-                        self._reply("221 bye")
+                        if server.quit_reply:
+                            self._reply(server.quit_reply)
                         return
                     case _:
                         self._reply("250 ok")

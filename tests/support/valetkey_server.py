@@ -90,7 +90,7 @@ class Deployment:
 
         :param jwks: the public keys of a client that authenticates with ``private_key_jwt``.
         """
-        arguments = ["--name", name, "--policy", policy, "--scope", scope]
+        arguments = ["--name", name, "--policy", policy, *(["--scope", scope] if scope else [])]
         arguments += [word for uri in redirect_uris for word in ("--redirect-uri", uri)]
         if jwks is not None:
             file = self.data_dir / "client-jwks.json"

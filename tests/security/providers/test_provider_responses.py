@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from flask import Flask
@@ -15,6 +15,7 @@ from tests.support.every_table import open_engine, read_rows
 from tests.support.fake_provider import FakeProvider
 from tests.support.provider_sign_in import ProviderBrowser, assert_refused, browser_of
 from valetkey.storage.tables import metadata
+from valetkey.tokens.jws import decode_unverified
 
 NOT_OF_THIS_SITE = [
     "https://evil.example/",
@@ -67,7 +68,7 @@ def test_a_replayed_response_is_refused(browser: ProviderBrowser, provider: Fake
     response = browser.finish(answer)
 
     assert response.status_code == 400
-    assert "already completed" in response.text
+    assert "has answered this sign-in already" in response.text
     assert not browser.is_signed_in()
     assert provider.requests == []
 
@@ -216,3 +217,73 @@ def test_a_browser_stores_twenty_requests_at_most(browser: ProviderBrowser, sqli
 
 def test_an_unknown_provider_is_a_404_page(browser: ProviderBrowser) -> None:
     assert browser.http.get("/account/sign-in/unknown/callback?code=x").status_code == 404
+
+
+@pytest.mark.parametrize("parameters", [{"prompt": "login"}, {"max_age": "60"}])
+def test_a_sign_in_beside_the_request_of_an_app_is_not_the_recent_one_that_the_app_needs(
+    browser: ProviderBrowser, register: Register, parameters: dict[str, str]
+) -> None:
+    """The provider signs in whoever is at the browser without a question, and does not say when the user signed in."""
+    app = Browser(browser.http, register())
+    browser.sign_in()
+    consent_url = urlsplit(app.authorize(**parameters).location).path
+
+    browser.sign_in()
+
+    assert urlsplit(browser.http.get(consent_url).location).path == "/account/sign-in"
+    refused = app.authorize(**{**parameters, "prompt": "none", "max_age": "60"})
+    assert parse_qs(urlsplit(refused.location).query)["error"] == ["login_required"]
+
+
+def test_the_time_of_a_sign_in_that_the_provider_does_not_say_is_in_no_token(
+    browser: ProviderBrowser, register: Register
+) -> None:
+    app = Browser(browser.http, register())
+    browser.sign_in()
+
+    tokens = app.obtain_tokens(scope=("openid",))
+
+    for name in ("id_token", "access_token"):
+        assert "auth_time" not in decode_unverified(tokens[name])[1]
+
+
+def test_another_user_than_the_app_named_is_refused_also_if_the_provider_signed_in_long_ago(
+    app: Flask, browser: ProviderBrowser, provider: FakeProvider, register: Register, clock: Clock
+) -> None:
+    eve = browser_of(app, provider)
+    client = register()
+    eve.sign_in(sub="eve", email="eve@example.org")
+    hint = Browser(eve.http, client).obtain_tokens(scope=("openid",))["id_token"]
+    consent_url = urlsplit(Browser(browser.http, client).authorize(scope="openid", id_token_hint=hint).location).path
+
+    browser.sign_in(next=consent_url, auth_time=int(clock()) - 5000)
+
+    refused = browser.http.get(consent_url)
+    assert parse_qs(urlsplit(refused.location).query)["error"] == ["login_required"]
+
+
+@pytest.mark.parametrize("has_auth_time", [True, False])
+def test_a_user_of_a_provider_creates_a_personal_token_after_signing_in_again(
+    make_app: MakeApp, sqlite_store_url: str, provider: FakeProvider, clock: Clock, has_auth_time: bool
+) -> None:
+    app = make_app(sqlite_store_url, sign_in_with=[provider.provider()])
+    browser = browser_of(app, provider)
+    browser.sign_in(auth_time=int(clock()) if has_auth_time else None)
+    new_token = "/account/tokens/new"
+    assert browser.http.get(new_token).status_code == 200
+    clock.forward(3601)
+    assert urlsplit(browser.http.get(new_token).location).path == "/account/sign-in"
+
+    url = browser.begin(next=new_token).location
+
+    assert parse_qs(urlsplit(url).query)["max_age"] == ["0"]  # so the provider authenticates the user again
+    browser.finish(provider.answer(url, auth_time=int(clock()) if has_auth_time else None))
+    assert browser.http.get(new_token).status_code == 200
+
+
+def test_a_silent_sign_in_of_long_ago_at_the_provider_creates_no_personal_token(
+    browser: ProviderBrowser, clock: Clock
+) -> None:
+    browser.sign_in(auth_time=int(clock()) - 3601)
+
+    assert urlsplit(browser.http.get("/account/tokens/new").location).path == "/account/sign-in"
