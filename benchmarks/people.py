@@ -12,10 +12,10 @@ import sys
 from benchmarks.app import app
 from valetkey.authorization_server.personal_tokens.service import TokenSpec, create_personal_token
 from valetkey.protocol.resource_owner import Owner
+from valetkey.runtime import Runtime
 from valetkey.storage import accounts
 from valetkey.storage.engine.transaction import Transaction
 from valetkey.testing import mint_token
-from valetkey.testing.tokens import runtime_for_tests
 
 PEOPLE, APPS = 1_000, 8
 DAY_S = 86_400
@@ -23,7 +23,7 @@ DAY_S = 86_400
 
 def create_tokens(kind: str) -> list[str]:
     """Create the users, and return a token of each with the scope ``profile``, which is valid for a day."""
-    runtime = runtime_for_tests(app)
+    runtime: Runtime = app.extensions["valetkey"]
     runtime.get_ready()
     now, tokens = runtime.clock(), []
     for number in range(PEOPLE):
