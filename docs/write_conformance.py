@@ -170,6 +170,7 @@ DIFFERENT: list[tuple[str, str]] = [
     ("Core §5.5, claims outside the requested scope", "need consent each time, because only consent to scopes is remembered; with prompt=none the error is consent_required"),
     ("Core §5.3, a token that was requested with resource", "is accepted by userinfo only if the issuer is one of the resources: a token is valid only for the requested resources (RFC 8707)"),
     ("Core §3.1.2.1, id_token_hint under a retired key", "is accepted for 30 days, so that sign-out works after a key rotation; after `valetkey keys rotate --emergency` no earlier key is accepted"),
+    ("Core §8.1, the sector of a client that registered itself with the device code grant, or without a sector_identifier_uri for a loopback or private-use redirect URI", "is its client_id: everyone can register the redirect URI of another site, and such a client gets its tokens elsewhere"),
     ("Core §8.1, the access token of a pairwise client", "is opaque, because the client could read the public `sub` in a JWT"),
     ("Form Post §2, response_mode inside a request object", "has no effect: a request object is not read, and the refusal request_not_supported is sent in the query. So the certification profile `Form Post OP`, which sends form_post in one, is not met completely until request objects are supported"),
     ("Front-Channel Logout §2, a browser without scripts", "goes on to the client three seconds after all frames are loaded; with scripts, after three seconds at the latest"),

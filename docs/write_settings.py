@@ -24,8 +24,8 @@ export VALETKEY_SCOPES='{"orders:read": "See your orders"}'
 valetkey --app app.py check && gunicorn app:app
 ```
 
-- A list is separated by commas, a mapping is JSON, a boolean is `true` or `false`. An empty value is an empty text, or
-  `None` if the setting can be that.
+- A list is separated by commas, a mapping is JSON, a boolean is `true` or `false`. An empty
+  variable means `None` if that is allowed for the setting, as for `docs_path`; else it counts as not set.
 - If a variable begins with `VALETKEY_` but is not a setting, the log names it (not its value) and the most similar
   setting, and `valetkey check` fails. Variables of the command (`VALETKEY_APP`) and those that Kubernetes adds for a
   service (`VALETKEY_PORT`, `VALETKEY_SERVICE_HOST`) are ignored.
