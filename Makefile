@@ -17,7 +17,7 @@ help: ## Show the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 serve: $(RUN) ## Serve examples/quickstart on http://127.0.0.1:8000 (PORT=9000 for another port)
-	@VALETKEY_DATA_DIR=var $(VENV)/bin/valetkey --app examples/quickstart/app.py serve --demo --port $(PORT) --data-dir var
+	@$(VENV)/bin/valetkey --app examples/quickstart/app.py serve --demo --port $(PORT) --data-dir var/quickstart
 
 test: $(DEV) $(NODE)/node_modules/.package-lock.json ## Run the tests (T=tests/protocol for some)
 	@requirements/services.sh
