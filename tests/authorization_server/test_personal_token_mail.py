@@ -14,7 +14,7 @@ from tests.support.personal_tokens import DAY_S, create_token, revoke_token
 from valetkey import Valetkey
 from valetkey.authorization_server import owner_mail
 from valetkey.authorization_server.personal_tokens.reminders import queue_reminders
-from valetkey.outbound.mail import MailNotSent
+from valetkey.outbound.errors import MailNotSent
 from valetkey.protocol.resource_owner import Owner
 from valetkey.runtime import Runtime
 from valetkey.storage import outbox

@@ -13,8 +13,7 @@ import pytest
 from tests.support.clock import NOW, Clock
 from tests.support.smtp_server import SmtpServer
 from tests.support.store_assertions import count_rows
-from valetkey.outbound.errors import FetchFailed
-from valetkey.outbound.mail import MailRefused
+from valetkey.outbound.errors import FetchFailed, MailRefused
 from valetkey.outbound.worker import Worker
 from valetkey.protocol.secret import random_id
 from valetkey.settings import Settings

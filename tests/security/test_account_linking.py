@@ -113,7 +113,7 @@ def test_the_owner_gets_a_mail_when_a_provider_is_connected_by_address(
     sent: list[str] = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            "valetkey.authorization_server.owner_mail.send_mail",
+            "valetkey.outbound.mail.send_mail",
             lambda settings, to, subject, text: sent.append(f"{to}: {subject}"),
         )
         assert browser_of(app, provider).sign_in().status_code == 303

@@ -24,7 +24,8 @@ from valetkey.accounts.errors import SignInRefused
 from valetkey.accounts.sign_up import create_account
 from valetkey.authorization_server.clients.service import CreatedClient
 from valetkey.cli.certificate import ensure_self_signed_certificate
-from valetkey.outbound.mail import MailNotSent, MailRefused, send_mail
+from valetkey.outbound.errors import MailNotSent, MailRefused
+from valetkey.outbound.mail import send_mail
 from valetkey.protocol.email_address import is_email_address, normalize_email_address, parse_sender
 from valetkey.runtime import Runtime
 from valetkey.storage import accounts, outbox

@@ -12,7 +12,6 @@ from hashlib import sha256
 from typing import Any
 
 from valetkey.activity.audit import audit_statement
-from valetkey.outbound.mail import send_mail
 from valetkey.protocol.display_name import normalize_display_name
 from valetkey.protocol.email_address import digest_email_address, mailbox_of
 from valetkey.protocol.errors import InvalidRequest
@@ -115,6 +114,8 @@ def deliver_mail_link(runtime: Runtime, payload: Mapping[str, Any], now: float) 
     :raises MailNotSent: if the mail server cannot be reached or refuses the mail. The worker tries again, with a new
         link; the link that was not sent is harmless, because its secret is lost.
     """
+    from valetkey.outbound.mail import send_mail
+
     account = accounts.find_by_email(runtime.store, payload["email"])
     purpose = _effective_purpose(payload["purpose"], account)
     if purpose is None or now > payload["at"] + runtime.settings.mail_link_lifetime:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from valetkey.outbound.mail import MailNotSent, send_mail
+from valetkey.outbound.errors import MailNotSent
 from valetkey.protocol.resource_owner import ResourceOwners, ResourceOwnersUnavailable
 from valetkey.runtime import Runtime
 from valetkey.settings import Settings
@@ -40,6 +40,8 @@ def deliver_owner_mail(runtime: Runtime, payload: Mapping[str, Any], _now: float
     :raises MailNotSent: if the mail server or the host app's accounts fail; the worker tries again later.
     :raises StoreUnavailable: if Valetkey's own accounts cannot be read.
     """
+    from valetkey.outbound.mail import send_mail
+
     address = _find_address(str(payload["owner"]), runtime.owners)
     if address:
         send_mail(runtime.settings, address, payload["subject"], payload["text"])

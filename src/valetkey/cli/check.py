@@ -11,8 +11,8 @@ from flask import Flask
 from valetkey.developer_portal.reference import build_api_reference
 from valetkey.federation.endpoints import find_endpoints
 from valetkey.outbound.discovery import Discovery
-from valetkey.outbound.errors import FetchError
-from valetkey.outbound.mail import MailNotSent, check_mail_server
+from valetkey.outbound.errors import FetchError, MailNotSent
+from valetkey.outbound.mail import check_mail_server
 from valetkey.outbound.worker import is_worker_active
 from valetkey.protocol.unavailable import BackendUnavailable
 from valetkey.protocol.uri import is_loopback_host

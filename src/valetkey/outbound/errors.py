@@ -1,4 +1,4 @@
-"""Exceptions of outbound HTTP requests."""
+"""Exceptions of outbound HTTP requests and mail."""
 
 from __future__ import annotations
 
@@ -25,3 +25,11 @@ class TooManyFetches(BackendUnavailable):
     """The limit of requests that may wait for other servers is reached, so this one fails at once (503)."""
 
     retry_after = 1
+
+
+class MailNotSent(Exception):
+    """The mail server could not be reached, or refused the sign-in or the message; ``str(error)`` says which."""
+
+
+class MailRefused(MailNotSent):
+    """The recipient's address is not valid, or the mail server refuses it for good: another attempt would fail too."""

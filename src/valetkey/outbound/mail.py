@@ -1,4 +1,7 @@
-"""Send mail by SMTP (RFC 5321)."""
+"""Send mail by SMTP (RFC 5321).
+
+Import this module only to send mail: with it, a process has 0.7 MB more of the standard library in its memory.
+"""
 
 from __future__ import annotations
 
@@ -16,20 +19,13 @@ from urllib.parse import unquote, urlsplit
 from valetkey.protocol.email_address import is_email_address, parse_sender
 from valetkey.settings import Settings
 
+from .errors import MailNotSent, MailRefused
 from .tls import UnusableCaFile, make_tls_context
 
 _TIMEOUT_S = 10
 _POLICY = SMTP.clone(cte_type="7bit")  # readable by mail servers without 8BITMIME
 # Replies to RCPT TO that are final: there is no such mailbox, or it takes no mail (RFC 5321 §4.2.3, RFC 7504 §4).
 _FINAL_RECIPIENT_REPLIES = frozenset({550, 551, 553, 556})
-
-
-class MailNotSent(Exception):
-    """The mail server could not be reached, or refused the sign-in or the message; ``str(error)`` says which."""
-
-
-class MailRefused(MailNotSent):
-    """The recipient's address is not valid, or the mail server refuses it for good: another attempt would fail too."""
 
 
 def send_mail(settings: Settings, to: str, subject: str, text: str) -> None:

@@ -23,9 +23,8 @@ from valetkey.storage.engine.store import Store
 from valetkey.storage.engine.transaction import StoreUnavailable, Transaction
 from valetkey.storage.pruning import remove_expired_retry_answers
 
-from .errors import FetchError
+from .errors import FetchError, MailNotSent, MailRefused
 from .isolation import describe_error, raise_if_interrupted, run_isolated
-from .mail import MailNotSent, MailRefused, send_mail
 from .pruning import prune
 
 _LEASE_NAME, _LEASE_S, _PRUNE_INTERVAL_S = "worker", 15.0, 3600.0
@@ -255,4 +254,6 @@ def _remove_retry_answers(store: Store, now: float) -> None:
 
 
 def _send_mail(settings: Settings, payload: Mapping[str, Any], _now: float) -> None:
+    from .mail import send_mail
+
     send_mail(settings, payload["to"], payload["subject"], payload["text"])
