@@ -15,6 +15,7 @@ _HOT_RATE = 40.0
 # of budget. A lease reserves the budget of its duration, too; a caller that was active for so long has had as much in
 # addition to its burst.
 _STEADY_RATE, _MIN_STEADY_BURST_S = 2.0, 6.0
+_NEW_STEADY_RATE = 5.0  # the same in the first LEASE_DURATION_S of a caller: so few calls may be more by chance
 # Unused calls of steady leases are lost. They take up to this share of the burst; beyond it, calls are counted singly.
 _STEADY_SHARE = 1 / 12
 # The largest lease, in seconds of budget: what a process does not use is only available again after that time.
@@ -87,7 +88,7 @@ class CallerState:
         """
         self.lease_left_s, self.lease_ends_at, self.tat = lease
         self.previous_rate, self.calls, self.window_began_at, self.window_s = rate, 0, now, duration_s
-        is_renewed = duration_s == LONG_LEASE_DURATION_S
+        is_renewed = rate < _HOT_RATE
         self.renew_below_s = _RENEWAL_SHARE * lease.left_s if is_renewed else 0.0
         self.renew_at = lease.ends_at - RENEWAL_LEAD_S if is_renewed else lease.ends_at
 
@@ -101,6 +102,14 @@ class CallerState:
     def measure_rate(self, now: float) -> float:
         """Return the calls per second in this window so far."""
         return self.calls / max(now - self.window_began_at, LEASE_DURATION_S)
+
+    def measure_steadiness(self, now: float) -> float:
+        """Return for how long the caller may have a lease of few calls: as long as it was active, at most a second."""
+        if self.previous_rate >= _STEADY_RATE:
+            return LONG_LEASE_DURATION_S
+        if now - self.window_began_at >= LEASE_DURATION_S and self.measure_rate(now) >= _NEW_STEADY_RATE:
+            return LEASE_DURATION_S
+        return 0.0
 
     def drop_future_leases(self, now: float) -> None:
         """Drop leases from before the clock was set back: the counter may start anew before the lease begins again."""
@@ -119,10 +128,10 @@ def size_lease(state: CallerState, limit: Limit, now: float, cost_s: float, rate
         available_s = limit.burst_tolerance_s - LEASE_DURATION_S - max(0.0, state.tat - now - LEASE_DURATION_S)
         lease_s = min(1.25 * rate * LEASE_DURATION_S * cost_s, _MAX_LEASE_BUDGET_S, available_s / 2)
         duration_s, min_lease_s = LEASE_DURATION_S, 4 * limit.emission_interval_s
-    elif state.previous_rate >= _STEADY_RATE and limit.burst_tolerance_s >= _MIN_STEADY_BURST_S:
-        left_s = limit.burst_tolerance_s * _STEADY_SHARE - max(0.0, state.tat - now - LONG_LEASE_DURATION_S)
-        lease_s = min(2 * rate * LONG_LEASE_DURATION_S * cost_s, _MAX_LEASE_BUDGET_S, left_s)  # few calls vary more
-        duration_s, min_lease_s = LONG_LEASE_DURATION_S, 2 * limit.emission_interval_s
+    elif limit.burst_tolerance_s >= _MIN_STEADY_BURST_S and (duration_s := state.measure_steadiness(now)) > 0.0:
+        left_s = limit.burst_tolerance_s * _STEADY_SHARE - max(0.0, state.tat - now - duration_s)
+        lease_s = min(2 * rate * duration_s * cost_s, _MAX_LEASE_BUDGET_S, left_s)  # few calls vary more
+        min_lease_s = 2 * limit.emission_interval_s
     else:
         return 0.0, 0.0
     if lease_s < min_lease_s:  # the budget is nearly empty, or the burst small
