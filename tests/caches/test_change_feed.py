@@ -10,7 +10,8 @@ import psycopg
 import pytest
 
 from tests.support.app import MakeApp
-from tests.support.clock import Clock
+from tests.support.clock import NOW, Clock
+from tests.support.revocation_process import RevocationProcess
 from valetkey.authorization_server.clients.service import register_client
 from valetkey.authorization_server.plans.service import subscribe
 from valetkey.outbound.pruning import prune
@@ -156,3 +157,32 @@ def test_the_feed_is_read_once_for_an_id_that_the_database_does_not_have(
 
     assert len(reads) == 1
     assert runtime.feed.is_revoked(older) and runtime.feed.is_revoked(unknown)
+
+
+@pytest.mark.parametrize("subject", ["client", "all"])
+def test_an_entry_that_was_pruned_revokes_no_new_token_in_a_process_that_still_has_it(
+    subject: str, store_url: str
+) -> None:
+    """The issuer has started since, so that its tokens do not say that it had read the entry."""
+    old, new = RevocationProcess(store_url), RevocationProcess(store_url)
+    for process in (old, new):
+        process.set_clock(NOW, 0.0)
+        process.start(900)
+    client = register_client(old.runtime, NOW, name="Batch", policy="machine")
+    assert client.secret
+    if subject == "all":
+        old.runtime.store.write(Transaction(rows=(change_feed.add("all", ""),)))
+    else:
+        old.set_client_enabled(client.client_id, False)
+        old.set_client_enabled(client.client_id, True)
+    for process in (old, new):
+        process.set_clock(NOW + change_feed.RETENTION_S + 100, 0.0)
+        process.runtime.feed.refresh()
+    new.prune()
+    new.start(900)
+
+    issued = new.request_token({"grant_type": "client_credentials"}, [client.client_id, client.secret.reveal()])
+
+    assert old.find_refusals([issued["access_token"]]) == [""]
+    for process in (old, new):
+        process.runtime.close()

@@ -137,16 +137,16 @@ class RevocationProcess:
     def revoke_token(self, token: str, auth: list[str]) -> int:
         return self._http.post("/oauth/revoke", data={"token": token}, auth=(auth[0], auth[1])).status_code
 
-    def accepts(self, tokens: list[str]) -> list[bool]:
-        """Return for each token whether an API call with it is accepted."""
-        return [self._accepts(token) for token in tokens]
+    def find_refusals(self, tokens: list[str]) -> list[str]:
+        """Return for each token why an API call with it is refused; an empty text if it is accepted."""
+        return [self._find_refusal(token) for token in tokens]
 
-    def _accepts(self, token: str) -> bool:
+    def _find_refusal(self, token: str) -> str:
         try:
             self.runtime.verifier.verify(token, self.now)
-        except InvalidToken:
-            return False
-        return True
+        except InvalidToken as refused:
+            return f"{refused.description} ({refused.log_detail})"
+        return ""
 
     def set_client_enabled(self, client_id: str, is_enabled: bool) -> None:
         client = clients.find(self.runtime.store, client_id, self.now)

@@ -26,6 +26,9 @@ _NEVER = float("-inf")
 # retention of entries, so that a process which was idle or stopped for longer drops what it has cached.
 _RELOAD_INTERVAL_S = 3600.0
 _MAX_SOUGHT_IDS = 10_000
+# So long a revocation of a client, an owner or all tokens is in force: a later token is from a process that had read
+# the entry, or has started since it was pruned. One hour of the retention is left for clocks that differ.
+_IN_FORCE_S = change_feed.RETENTION_S - 3600.0
 _OLD_TOKEN_MARGIN_S = 60.0  # for tokens that do not say which entries their issuer had read: clocks may differ
 # Seconds that no correction of the clock changes; on Linux they include the time while the machine is suspended.
 _UPTIME_CLOCK: int = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
@@ -249,4 +252,4 @@ def _keys_of(token: AccessToken) -> tuple[_Key, _Key, _Key]:
 def _revokes(entry: ChangeFeedEntry, token: AccessToken) -> bool:
     if token.seen_revocations is None:  # issued by an earlier version
         return token.issued_at <= entry.at + _OLD_TOKEN_MARGIN_S
-    return entry.revocation_id not in token.seen_revocations
+    return entry.revocation_id not in token.seen_revocations and token.issued_at < entry.at + _IN_FORCE_S
