@@ -236,6 +236,24 @@ def test_a_malformed_post_is_refused(ada: Browser, runtime: Runtime, body: bytes
     assert "Set-Cookie" not in posted.headers or "x=y" not in posted.headers["Set-Cookie"]
 
 
+@pytest.mark.parametrize(
+    "max_age",
+    ["9" * 5000, "1" + "0" * 9, "-1", "1.5", "\u0661"],
+    ids=["5000 digits", "ten", "negative", "fraction", "Arabic"],
+)
+def test_a_max_age_that_is_no_number_of_seconds_is_refused(ada: Browser, runtime: Runtime, max_age: str) -> None:
+    with assert_store_unchanged(runtime):
+        refused = ada.authorize(max_age=max_age)
+
+    assert redirect_parameters(refused)["error"] == "invalid_request"
+
+
+def test_zeros_before_a_max_age_change_nothing(ada: Browser) -> None:
+    accepted = ada.authorize(max_age="0" * 5000 + "9" * 9)
+
+    assert "/oauth/consent/" in accepted.location
+
+
 def test_the_authorization_endpoint_sends_no_cors_headers(ada: Browser) -> None:
     response = ada.get("/oauth/authorize", headers={"Origin": "https://evil.example"})
 

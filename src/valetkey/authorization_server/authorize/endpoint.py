@@ -193,9 +193,10 @@ def _read_max_age(parameters: Parameters, client: Client, scope: frozenset[str],
             return int(default)
         is_essential = "openid" in scope and claims.get("id_token", {}).get("auth_time", {}).get("essential")
         return _LARGEST_MAX_AGE_S if is_essential or requires_auth_time(client, scope) else None
-    if not sent.isascii() or not sent.isdecimal() or int(sent) > _LARGEST_MAX_AGE_S:
+    digits = sent.lstrip("0")  # Python converts no text of more than 4300 digits
+    if not sent.isascii() or not sent.isdecimal() or len(digits) > len(str(_LARGEST_MAX_AGE_S)):
         raise InvalidRequest("max_age must be a number of seconds")
-    return int(sent)
+    return int(digits or 0)
 
 
 def _read_acr_values(parameters: Parameters, client: Client) -> tuple[str, ...]:
