@@ -193,6 +193,43 @@ def test_a_user_with_another_acr_is_asked_to_sign_in_by_the_wanted_method(
     assert stepping.decode_jwt(stepping.redeem(code).json["id_token"])["acr"] == GOLD
 
 
+@pytest.mark.parametrize(
+    ("wish", "wanted"),
+    [
+        ({"claims": ESSENTIAL, "acr_values": PASSWORD_ACR}, GOLD),
+        ({"claims": ESSENTIAL}, GOLD),
+        ({"claims": json.dumps({"id_token": {"acr": {"value": GOLD}}})}, GOLD),
+        ({"claims": json.dumps({"id_token": {"acr": {"value": GOLD}}}), "acr_values": "silver"}, "silver"),
+        ({"claims": json.dumps({"id_token": {"acr": {"essential": True}}})}, "bronze"),
+        ({}, "bronze"),
+    ],
+    ids=["essential before sent", "essential", "voluntary before default", "sent before voluntary", "any", "default"],
+)
+def test_an_individual_acr_overrides_the_clients_default_values(
+    make_app: MakeApp, sqlite_store_url: str, host: StepUpHost, wish: dict[str, str], wanted: str
+) -> None:
+    """OpenID Connect Registration §2: default_acr_values."""
+    members = {"default_acr_values": ["bronze"]}
+    party = register_relying_party(make_app(sqlite_store_url, resource_owner=host), members=members)
+
+    path, _ = begin(party, **wish)
+
+    assert path == "/login"
+    assert host.sign_ins == [(True, (wanted,))]
+
+
+@pytest.mark.parametrize("value", ["a b", "a\r\nb", "a\tb", "\0", "\u202e", "", None, 5, True, "x" * 501], ids=repr)
+def test_an_acr_in_claims_that_acr_values_cannot_contain_never_reaches_the_host(
+    stepping: RelyingParty, host: StepUpHost, value: Any
+) -> None:
+    claims = json.dumps({"id_token": {"acr": {"values": [value]}}})
+    assert "code" in begin(stepping, claims=claims)[1]
+
+    begin(stepping, claims=json.dumps({"id_token": {"acr": {"values": [value, GOLD, "y" * 490]}}}))
+
+    assert host.sign_ins == [(True, (GOLD,))]
+
+
 def test_a_user_who_cannot_sign_in_by_the_wanted_method_is_asked_once(stepping: RelyingParty, host: StepUpHost) -> None:
     """OpenID Connect Core §3.1.2.1: ``acr_values`` is voluntary."""
     _, parameters = begin(stepping, acr_values=GOLD)

@@ -14,7 +14,6 @@ from valetkey.accounts.login_context import LoginContext
 from valetkey.authorization_server.authorize.request import AuthorizationRequest
 from valetkey.authorization_server.texts import TOO_MANY_SIGN_INS
 from valetkey.outbound.errors import FetchError, TooManyFetches
-from valetkey.protocol.claims import requested_values
 from valetkey.protocol.secret import PROVIDER_STATE, Secret, generate_secret
 from valetkey.rate_limiting.address import caller_network
 from valetkey.runtime import Runtime
@@ -135,7 +134,6 @@ def _passed_on_parameters(provider: SignInProvider, pending: AuthorizationReques
         parameters["max_age"] = str(pending.max_age)
     if pending.login_hint is not None:
         parameters["login_hint"] = pending.login_hint
-    requested_acr = pending.claims.get("id_token", {}).get("acr") or {}
-    if acr_values := pending.acr_values or [acr for acr in requested_values(requested_acr) if isinstance(acr, str)]:
-        parameters["acr_values"] = " ".join(acr_values)
+    if pending.acr_values:
+        parameters["acr_values"] = " ".join(pending.acr_values)
     return parameters

@@ -24,7 +24,7 @@ from valetkey.authorization_server.authorize.consent import (
     refuse,
 )
 from valetkey.authorization_server.authorize.consent_record import REQUIRED_SCOPES, find_consent
-from valetkey.authorization_server.authorize.prompt import required_prompt, wanted_acr
+from valetkey.authorization_server.authorize.prompt import required_prompt
 from valetkey.authorization_server.authorize.repeated_decision import AlreadyDecided
 from valetkey.authorization_server.authorize.request import AuthorizationRequest, PendingAuthorization
 from valetkey.authorization_server.openid.session_grants import list_apps_at_sign_out
@@ -245,9 +245,8 @@ def _show_pending(
 
 def _redirect_to_sign_in(authorization: AuthorizationRequest, owner: Owner | None) -> Response:
     """Return the redirect to the sign-in page, after which the consent page asks for no other kind of sign-in again."""
-    acr_values = wanted_acr(authorization)
-    next_path = f"{request.script_root}{request.path}?{_STEP_UP_TRIED}=1" if acr_values else None
-    return redirect_to_sign_in(next_path, fresh=owner is not None, acr_values=acr_values)
+    next_path = f"{request.script_root}{request.path}?{_STEP_UP_TRIED}=1" if authorization.acr_values else None
+    return redirect_to_sign_in(next_path, fresh=owner is not None, acr_values=authorization.acr_values)
 
 
 def _consent_page_context(prompt: ConsentPrompt, owner: Owner) -> dict[str, Any]:

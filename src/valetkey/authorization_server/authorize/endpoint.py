@@ -6,7 +6,8 @@ redirected (RFC 6749 §4.1.2.1). Then the other parameters are checked; their er
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from valetkey.authorization_server import texts
 from valetkey.authorization_server.openid.id_token import read_hint, requires_auth_time
@@ -85,7 +86,7 @@ def check_request(pairs: Pairs, target: CheckedTarget, runtime: Runtime, now: fl
         nonce=parameters.get("nonce"),
         prompt=_read_prompt(parameters),
         max_age=_read_max_age(parameters, target.client, access.scope, claims),
-        acr_values=_read_acr_values(parameters, target.client),
+        acr_values=_read_acr_values(parameters, target.client, claims),
         login_hint=parameters.get("login_hint"),
         hinted_subs=_read_hinted_subs(claims, read_hint(parameters.get("id_token_hint"), target.client, runtime, now)),
         claims={place: dict(requests) for place, requests in claims.items()},
@@ -199,9 +200,27 @@ def _read_max_age(parameters: Parameters, client: Client, scope: frozenset[str],
     return int(digits or 0)
 
 
-def _read_acr_values(parameters: Parameters, client: Client) -> tuple[str, ...]:
-    sent = parameters.get("acr_values")
-    return tuple(sent.split()) if sent else tuple(client.metadata.get("default_acr_values", ()))
+def _read_acr_values(parameters: Parameters, client: Client, claims: ClaimsRequest) -> tuple[str, ...]:
+    """Return the ``acr`` values that the client prefers or requires, in this order; empty if any will do.
+
+    An individual request in ``claims`` overrides the client's default values (OpenID Connect Registration §2) and, if
+    it is essential, also the parameter ``acr_values``. Values that the parameter cannot contain are left out.
+    """
+    requested = claims.get("id_token", {}).get("acr", {})
+    individual = _keep_usable_acr_values(requested_values(requested))
+    sent = _keep_usable_acr_values((parameters.get("acr_values") or "").split())
+    default = _keep_usable_acr_values(client.metadata.get("default_acr_values", ()))
+    return (individual if requested.get("essential") else ()) or sent or individual or default
+
+
+def _keep_usable_acr_values(values: Iterable[Any]) -> tuple[str, ...]:
+    """Return the values that are printable texts without spaces, as many as fit into the parameter ``acr_values``."""
+    usable: list[str] = []
+    for value in values:
+        is_usable = isinstance(value, str) and value.isprintable() and value and " " not in value
+        if is_usable and len(" ".join([*usable, value])) <= _MAX_LENGTHS["acr_values"]:
+            usable.append(value)
+    return tuple(usable)
 
 
 def _read_hinted_subs(claims: ClaimsRequest, hint: str | None) -> tuple[str, ...]:

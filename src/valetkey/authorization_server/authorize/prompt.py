@@ -60,7 +60,7 @@ def required_prompt(
     if not _is_requested_owner(request, target, owner, runtime.keys, now):
         # A client without consent must not find out with prompt=none who is signed in.
         return "sign_in" if has_consent or "none" not in request.prompt else "consent"
-    if can_step_up and "none" not in request.prompt and not _is_wanted_acr(request, owner):
+    if can_step_up and "none" not in request.prompt and request.acr_values and owner.acr not in request.acr_values:
         return "sign_in"
     _check_acr(request, owner)
     return "issue" if has_consent and not {"consent", "select_account"} & set(request.prompt) else "consent"
@@ -138,17 +138,6 @@ def _is_requested_owner(
     if "none" not in request.prompt and (began_at is None or not _is_before(began_at, request.begun_at)):
         raise LoginRequired("another user than the requested one is signed in")
     return False
-
-
-def wanted_acr(request: AuthorizationRequest) -> tuple[str, ...]:
-    """Return the ``acr`` values that the client prefers or requires, in this order; empty if any will do."""
-    requested = request.claims.get("id_token", {}).get("acr") or {}
-    return request.acr_values or tuple(str(value) for value in requested_values(requested))
-
-
-def _is_wanted_acr(request: AuthorizationRequest, owner: Owner) -> bool:
-    wanted = wanted_acr(request)
-    return not wanted or owner.acr in wanted
 
 
 def _check_acr(request: AuthorizationRequest, owner: Owner) -> None:

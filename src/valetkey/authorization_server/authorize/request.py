@@ -68,7 +68,7 @@ class AuthorizationRequest:
     nonce: str | None = None
     prompt: tuple[str, ...] = ()
     max_age: int | None = None
-    acr_values: tuple[str, ...] = ()
+    acr_values: tuple[str, ...] = ()  # of acr_values, claims, or the client's registration
     login_hint: str | None = None
     hinted_subs: tuple[str, ...] = ()  # the owners that id_token_hint or claims name; empty: any
     claims: dict[str, Any] = field(default_factory=dict)
