@@ -13,6 +13,7 @@ from joserfc.jwk import KeySet
 from sqlalchemy import null, update
 from werkzeug.test import TestResponse
 
+from tests.conformance.registration import call_configuration_endpoint
 from tests.support.app import MakeApp, Register
 from tests.support.browser_client import ISSUER, Browser, sign_in_new_account
 from tests.support.clock import Clock
@@ -482,6 +483,29 @@ def test_without_a_device_path_the_grant_is_neither_served_nor_advertised(
     assert tv.get("/device").status_code == 404
     refused = tv.http.post("/oauth/register", json={"client_name": "TV", "grant_types": [DEVICE_CODE_GRANT_TYPE]})
     assert (refused.status_code, refused.json["error"]) == (400, "invalid_client_metadata")
+
+
+@pytest.mark.parametrize("auth_method", ["client_secret_basic", "none"])
+def test_a_client_that_registered_for_devices_can_still_register_and_change_without_a_device_path(
+    make_app: MakeApp, sqlite_store_url: str, auth_method: str
+) -> None:
+    """RFC 7591 §3.2.1: a grant type that the server does not support is left out of the registration."""
+    sent = {
+        "redirect_uris": ["https://shop.example/back" if auth_method != "none" else "http://127.0.0.1/back"],
+        "token_endpoint_auth_method": auth_method,
+        "grant_types": ["authorization_code", DEVICE_CODE_GRANT_TYPE],
+    }
+    with_devices = make_app(sqlite_store_url, registration_policy="open").test_client()
+    without = make_app(sqlite_store_url, device_path=None, registration_policy="open").test_client()
+    registered = with_devices.post("/oauth/register", json=sent).json
+    assert registered["grant_types"] == sent["grant_types"]
+
+    created = without.post("/oauth/register", json=sent)
+    document = {"client_id": registered["client_id"], **sent}
+    changed = call_configuration_endpoint(without, registered, "PUT", json=document)
+
+    assert [response.status_code for response in (created, changed)] == [201, 200]
+    assert created.json["grant_types"] == changed.json["grant_types"] == ["authorization_code"]
 
 
 def test_device_authorization_requests_are_limited_by_address(make_app: MakeApp, sqlite_store_url: str) -> None:

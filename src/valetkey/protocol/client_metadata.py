@@ -20,6 +20,7 @@ def parse_client_metadata(
     policy: ClientPolicy | None = None,
     *,
     is_operator_approved: bool = True,
+    unsupported_grant_types: Collection[str] = (),
     private_use_schemes: Collection[str] = (),
 ) -> tuple[ClientPolicy, dict[str, Any]]:
     """Return the client's policy (the rules for its kind of client) and its validated metadata with defaults added.
@@ -31,6 +32,7 @@ def parse_client_metadata(
     :param policy: the policy to check against; ``None`` selects one by the metadata.
     :param is_operator_approved: whether the operator approved the client. Only such a client may act for itself
         (client credentials).
+    :param unsupported_grant_types: grant types that the settings of the server have turned off.
     :param private_use_schemes: schemes without a dot that redirect URIs of native apps may have.
     :raises InvalidRedirectUri, InvalidClientMetadata: for the first member that is not acceptable (§3.2.2).
     """
@@ -40,7 +42,9 @@ def parse_client_metadata(
         **members,
         "application_type": members.get("application_type", "native" if rules.native else "web"),
         "token_endpoint_auth_method": _parse_auth_method(members, rules),
-        "grant_types": _parse_grant_types(members, rules, is_operator_approved=is_operator_approved),
+        "grant_types": _parse_grant_types(
+            members, rules, is_operator_approved=is_operator_approved, unsupported=unsupported_grant_types
+        ),
     }
     metadata["response_types"] = _parse_response_types(members, metadata["grant_types"])
     _check_redirect_uris(metadata, rules, private_use_schemes)
@@ -73,9 +77,11 @@ def _parse_auth_method(members: ClientMetadata, policy: ClientPolicy) -> str:
     return str(method)
 
 
-def _parse_grant_types(members: ClientMetadata, policy: ClientPolicy, *, is_operator_approved: bool) -> list[str]:
+def _parse_grant_types(
+    members: ClientMetadata, policy: ClientPolicy, *, is_operator_approved: bool, unsupported: Collection[str]
+) -> list[str]:
     optional = [name for name in policy.optional_grant_types if is_operator_approved or name != "client_credentials"]
-    supported = (*policy.default_grant_types, *optional)
+    supported = [name for name in (*policy.default_grant_types, *optional) if name not in unsupported]
     # The default is authorization_code (RFC 7591 §2), except for services that act for themselves.
     default = policy.default_grant_types[:1]
     grant_types = [name for name in members.get("grant_types", default) if name in supported]

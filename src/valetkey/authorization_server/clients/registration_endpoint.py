@@ -82,10 +82,12 @@ def validate_metadata(
     is_operator_approved = initial_access_policy is not None or settings.registration == "approve"
     policy = CLIENT_POLICIES[policy_name] if policy_name else None
     rules, metadata = parse_client_metadata(
-        sent, policy, is_operator_approved=is_operator_approved, private_use_schemes=settings.redirect_schemes
+        sent,
+        policy,
+        is_operator_approved=is_operator_approved,
+        unsupported_grant_types=() if settings.device_path else (DEVICE_CODE_GRANT_TYPE,),
+        private_use_schemes=settings.redirect_schemes,
     )
-    if settings.device_path is None and DEVICE_CODE_GRANT_TYPE in metadata.get("grant_types", ()):
-        raise InvalidClientMetadata("grant_types: this server has no device authorization")
     if "scope" in metadata:
         # If registration is open, a registered scope limits nothing: the client could register again with more. Then it
         # is the default for requests without a scope. MCP clients register with the scope of their first call, and
