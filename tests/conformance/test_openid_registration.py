@@ -243,7 +243,15 @@ def test_a_client_with_another_way_to_tokens_is_a_sector_of_its_own(
     assert subjects[0] == subjects[1] != subjects[2]
 
 
-@pytest.mark.parametrize("redirect_uri", ["http://127.0.0.1/callback", "com.example.shop://shop.example/callback"])
+@pytest.mark.parametrize(
+    "redirect_uri",
+    [
+        "http://127.0.0.1/callback",
+        "https://localhost/callback",
+        "https://[::1]/callback",
+        "com.example.shop://shop.example/callback",
+    ],
+)
 def test_clients_that_are_redirected_to_the_users_device_share_no_sector(
     ada: Browser, post_registration: PostRegistration, redirect_uri: str
 ) -> None:

@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Collection
 from urllib.parse import urlsplit
 
+from valetkey.protocol.redirect_uri import leads_to_user_device
 from valetkey.storage.clients import Client
 from valetkey.tokens.key_ring import KeyRing
 
@@ -44,7 +45,7 @@ def _sector_identifier(client: Client) -> str:
     """
     sector_uri = client.metadata.get("sector_identifier_uri")
     if client.registered_itself and not (
-        gets_tokens_by_redirect_only(client.grant_types) and (sector_uri or _has_only_https_redirects(client))
+        gets_tokens_by_redirect_only(client.grant_types) and (sector_uri or _has_only_redirects_to_sites(client))
     ):
         return client.client_id
     return urlsplit(str(sector_uri or next(iter(client.redirect_uris), ""))).hostname or client.client_id
@@ -55,8 +56,8 @@ def gets_tokens_by_redirect_only(grant_types: Collection[str]) -> bool:
     return _GRANT_TYPES_BY_REDIRECT.issuperset(grant_types)
 
 
-def _has_only_https_redirects(client: Client) -> bool:
-    return all(urlsplit(uri).scheme == "https" for uri in client.redirect_uris)
+def _has_only_redirects_to_sites(client: Client) -> bool:
+    return all(urlsplit(uri).scheme == "https" and not leads_to_user_device(uri) for uri in client.redirect_uris)
 
 
 def _salted_digest(text: str, keys: KeyRing, now: float) -> str:
