@@ -223,6 +223,22 @@ def test_a_machine_client_gets_only_scopes_that_all_of_its_resources_support(
     assert refused["error"] == "invalid_target"
 
 
+def test_a_resource_that_is_removed_while_a_machine_client_requests_a_token_causes_no_error(
+    make_relying_party: MakeRelyingParty, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """§2.2: the request is answered as if it was sent before or after."""
+    machine_client = make_relying_party("machine", redirect_uris=[])
+    resources = machine_client.runtime.resources
+    before = resources.all()
+    after = {url: resource for url, resource in before.items() if url != NOTES}
+    reads = iter([before])
+    monkeypatch.setattr(resources, "all", lambda: next(reads, after))
+
+    response = machine_client.request_token("client_credentials", scope="notes:read", resource=[ISSUER, NOTES])
+
+    assert response.status_code == 200
+
+
 def test_a_request_for_scopes_that_the_resource_does_not_support_is_an_invalid_target(
     make_relying_party: MakeRelyingParty, rp: RelyingParty
 ) -> None:

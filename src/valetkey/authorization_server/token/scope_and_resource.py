@@ -37,8 +37,24 @@ def resolve_request(
     :raises InvalidTarget: if a resource is malformed, or is not registered at this server, or if the resources that
         the client names support none of the scopes.
     """
+    return _resolve(parameters, client, runtime.resources.all(), runtime, now, excluded=excluded)
+
+
+def _resolve(
+    parameters: Parameters,
+    client: Client,
+    served: Mapping[str, Resource],
+    runtime: Runtime,
+    now: float,
+    *,
+    excluded: frozenset[str],
+) -> Access:
+    """Return what ``resolve_request`` returns.
+
+    :param served: all resources by URL.
+    """
     requested_scope = _check_scope(parameters.get("scope"), client, runtime, now) - excluded
-    requested_resources, served = parameters.getlist("resource"), runtime.resources.all()
+    requested_resources = parameters.getlist("resource")
     resources = _read_resources(requested_resources, client, served, runtime.settings)
     scope = scope_of_any_resource(requested_scope, resources, served)
     if requested_scope and not scope:
@@ -55,10 +71,11 @@ def resolve_request_of_client(
 
     It raises what ``resolve_request`` raises.
     """
-    access = resolve_request(parameters, client, runtime, now, excluded=excluded)
+    served = runtime.resources.all()
+    access = _resolve(parameters, client, served, runtime, now, excluded=excluded)
     if len(access.audience) == 1:  # what any resource supports is what all support
         return access
-    return replace(access, scope=_limit_to_all_resources(access.scope, access.audience, runtime.resources.all()))
+    return replace(access, scope=_limit_to_all_resources(access.scope, access.audience, served))
 
 
 def resolve_grant(
