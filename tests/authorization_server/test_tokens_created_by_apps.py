@@ -21,8 +21,9 @@ from valetkey.protocol.errors import InvalidRequest
 from valetkey.runtime import Runtime
 from valetkey.storage import clients, personal_access_tokens
 from valetkey.tokens import personal_access_tokens as personal_verifier
+from valetkey.tokens import verifier
 
-PLANS = {"all": Plan(), "few": Plan(scopes=f"profile {MANAGE_SCOPE}")}
+PLANS = {"all": Plan(), "few": Plan(scopes=f"profile {MANAGE_SCOPE}"), "none": Plan(scopes="")}
 
 
 @pytest.fixture
@@ -43,6 +44,11 @@ def make_managing_app(make_app: MakeApp, store_url: str) -> Flask:
     @app.get("/api/written")
     @require_oauth("notes:write")
     def write() -> Any:
+        return jsonify(ok=True)
+
+    @app.get("/api/any")
+    @require_oauth()
+    def accept_any() -> Any:
         return jsonify(ok=True)
 
     return app
@@ -102,6 +108,36 @@ def test_a_token_has_only_the_scopes_that_the_app_may_request_now(
 
     change_scope(runtime, ada.client.client_id, f"profile notes:write {MANAGE_SCOPE}")
     assert statuses(browser, token) == (200, 200)
+
+
+def test_a_token_of_an_app_that_has_lost_all_scopes_is_refused_also_where_none_is_required(
+    browser_and_token: tuple[Browser, str], runtime: Runtime, ada: Browser
+) -> None:
+    browser, token = browser_and_token
+    assert browser.call(token, "/api/any").status_code == 200
+
+    change_plan(runtime, ada.client.client_id, "none")
+    assert browser.call(token, "/api/any").status_code == 401
+    assert browser.introspect(token).json == {"active": False}
+
+    change_plan(runtime, ada.client.client_id, "all")
+    assert browser.call(token, "/api/any").status_code == 200
+
+
+def test_a_lost_scope_is_noticed_also_if_more_tokens_are_used_than_can_be_remembered(
+    browser_and_token: tuple[Browser, str], runtime: Runtime, ada: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    browser, token = browser_and_token
+    header = open_managing_app(ada, browser.http.application, "profile", "notes:write")[1]
+    body = {**TOKEN_REQUEST, "scope": "profile notes:write"}
+    others = [browser.http.post("/oauth/personal-tokens", json=body, headers=header).json["token"] for _ in range(3)]
+    monkeypatch.setattr(verifier, "_MAX_CREATORS", 2)
+    assert [statuses(browser, each) for each in (token, *others)] == [(200, 200)] * 4
+    assert len(runtime.verifier._creators) <= 2
+
+    change_plan(runtime, ada.client.client_id, "few")
+
+    assert [statuses(browser, each) for each in (token, *others)] == [(200, 403)] * 4
 
 
 def test_another_process_refuses_the_lost_scope_within_a_second(

@@ -62,7 +62,11 @@ class PersonalAccessTokenVerifier:
         """Return the ``AccessToken`` for a stored personal access token.
 
         It has no ``auth_time`` and no ``acr``, so routes that require a recent or strong sign-in refuse it (RFC 9470).
+
+        :raises InvalidToken: if all its scopes were removed: routes that require none might accept it.
         """
+        if row.scope and not scopes:
+            raise InvalidToken("the access token was revoked", log_detail="all its scopes were removed")
         audience, issuer = row.resource_list, self._settings.issuer
         claims = {
             "iss": issuer,

@@ -28,6 +28,7 @@ from .personal_access_tokens import PersonalAccessTokenVerifier
 
 _JWT_TYPES = frozenset({"at+jwt", "application/at+jwt"})  # RFC 9068 §4
 _MAX_LENGTH = 8192
+_MAX_CREATORS = 20_000  # as many as the cache has entries
 
 
 class AccessTokenVerifier:
@@ -52,8 +53,8 @@ class AccessTokenVerifier:
         self._personal_token_verifier = personal_token_verifier
         self._has_active_owner = has_active_owner
         self._cache = AccessTokenCache()
-        # Cache keys of personal access tokens, by the client that created them: they depend on its plan and scope.
-        self._keys_by_creator: dict[str, set[str]] = {}
+        # The client that created a personal access token, by its cache key: the token depends on its plan and scope.
+        self._creators: dict[str, str] = {}
         feed.add_listener(self._on_change, self.invalidate_cache)
 
     def verify(self, value: str, now: float, *, check_owner: bool = True) -> AccessToken:
@@ -98,8 +99,8 @@ class AccessTokenVerifier:
 
     def invalidate_cache(self) -> None:
         """Drop all cached tokens, because the signing keys have changed: tokens must be verified with the new ones."""
+        self._creators = {}  # before the cache: what is being verified now is not cached without its creator
         self._cache.invalidate()
-        self._keys_by_creator = {}
 
     def _find_or_verify(self, authorization: str, now: float) -> AccessToken:
         value = parse_bearer_token(authorization) or ""
@@ -112,7 +113,9 @@ class AccessTokenVerifier:
             digest = sha256(value.encode()).digest()
             token, creator = self._personal_token_verifier.verify_digest(digest, now)
             if creator is not None:
-                self._keys_by_creator.setdefault(creator, set()).add(key)
+                if len(self._creators) >= _MAX_CREATORS:
+                    self.invalidate_cache()
+                self._creators[key] = creator
         else:
             token = self._verify_uncached(value, now)
         self._cache.add(key, token, generation)
@@ -140,7 +143,10 @@ class AccessTokenVerifier:
         if entry.kind == "changed" and entry.subject == "keys":
             self.invalidate_cache()
         elif (client_id := changed_client(entry)) is not None:
-            self._cache.invalidate_keys(tuple(self._keys_by_creator.pop(client_id, ())))
+            keys = [key for key, creator in self._creators.copy().items() if creator == client_id]
+            for key in keys:
+                self._creators.pop(key, None)
+            self._cache.invalidate_keys(keys)
 
     def _verify_uncached(self, value: str, now: float) -> AccessToken:
         if is_well_formed(value, ACCESS_TOKEN):
