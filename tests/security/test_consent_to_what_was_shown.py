@@ -10,10 +10,20 @@ import pytest
 
 from tests.conformance.relying_party import register_resource
 from tests.support.app import SCOPES, MakeApp, Register
-from tests.support.browser_client import ISSUER, Browser
+from tests.support.browser_client import (
+    CALLBACK,
+    EMAIL,
+    ISSUER,
+    Browser,
+    hidden_fields,
+    redirect_parameters,
+    sign_in_new_account,
+)
 from tests.support.changing_client import needs_prompt, with_cookies_of
+from valetkey.authorization_server.clients.service import register_client
 from valetkey.authorization_server.clients.update import check_update, write_update
 from valetkey.protocol.client_policy import DEVICE_CODE_GRANT_TYPE
+from valetkey.resource_owner.texts import PERMISSIONS_CHANGED
 from valetkey.runtime import Runtime
 from valetkey.storage import clients, consents
 from valetkey.storage.consents import Consent
@@ -116,6 +126,58 @@ def test_a_scope_that_means_more_than_when_it_was_allowed_asks_again(
     changed.obtain_code(scope=("notes:read",))
 
     assert not needs_prompt(changed, scope="notes:read profile")
+
+
+def test_a_request_without_a_scope_needs_a_consent_for_its_apis(make_app: MakeApp, store_url: str) -> None:
+    app = make_app(store_url, scopes={})
+    runtime: Runtime = app.extensions["valetkey"]
+    register_resource(runtime, PHOTOS, resource_name="Photos API")
+    client = register_client(runtime, runtime.clock(), name="Shop", policy="web", redirect_uris=[CALLBACK])
+    ada = sign_in_new_account(Browser(app.test_client(), client), runtime, EMAIL, "Ada")
+    ada.obtain_code(scope=())
+    assert not needs_prompt(ada, scope=None)
+
+    assert needs_prompt(ada, scope=None, resource=PHOTOS)
+    ada.obtain_code(scope=(), resource=PHOTOS)
+
+    assert not needs_prompt(ada, scope=None, resource=PHOTOS)
+    assert not needs_prompt(ada, scope=None), "the consent to the first API stays"
+    assert needs_prompt(ada, scope="openid")
+
+
+def test_a_form_with_descriptions_that_have_changed_since_is_shown_again(
+    ada: Browser, make_app: MakeApp, store_url: str
+) -> None:
+    changed_app = make_app(store_url, scopes={**SCOPES, "notes:read": "Read and delete your notes"})
+    page_path = ada.authorize(scope="notes:read").location
+    form = {**hidden_fields(ada.get(page_path).text), "decision": "allow", "scope": "notes:read"}
+    changed = Browser(with_cookies_of(ada, changed_app), ada.client)
+
+    asked_again = changed.http.post(page_path, data=form)
+
+    assert asked_again.status_code == 400
+    assert PERMISSIONS_CHANGED in asked_again.text
+    assert "Read and delete your notes" in asked_again.text
+    assert needs_prompt(changed, scope="notes:read")
+    assert "code" in redirect_parameters(changed.http.post(page_path, data=form | hidden_fields(asked_again.text)))
+
+
+def test_the_form_for_a_device_is_shown_again_if_descriptions_have_changed(
+    ada: Browser, make_app: MakeApp, store_url: str, register: Register
+) -> None:
+    changed_app = make_app(store_url, scopes={**SCOPES, "notes:read": "Read and delete your notes"})
+    television = register(grant_types=[DEVICE_CODE_GRANT_TYPE], redirect_uris=[])
+    assert television.secret
+    request = {"client_id": television.client_id, "client_secret": television.secret.reveal(), "scope": "notes:read"}
+    code = ada.http.post("/oauth/device", data=request).json["user_code"]
+    page_path = ada.submit("/device", {"user_code": code}).location
+    form = {**hidden_fields(ada.get(page_path).text), "decision": "allow", "scope": "notes:read"}
+    http = with_cookies_of(ada, changed_app)
+
+    asked_again = http.post(page_path, data=form)
+
+    assert (asked_again.status_code, PERMISSIONS_CHANGED in asked_again.text) == (400, True)
+    assert http.post(page_path, data=form | hidden_fields(asked_again.text)).status_code == 200
 
 
 def test_a_consent_of_an_earlier_version_is_one_to_the_default_api(ada: Browser, runtime: Runtime, photos: str) -> None:

@@ -48,8 +48,8 @@ class Browser:
 
     def submit(self, path: str, data: dict[str, Any], page_path: str | None = None) -> TestResponse:
         """Submit a form of Valetkey with the CSRF token of its page, by default the page at ``path``."""
-        token = re.search(r'name="csrf_token"[^>]*value="([^"]+)"', self.http.get(page_path or path).text)
-        return self.http.post(path, data={"csrf_token": token[1] if token else "", **data})
+        hidden = hidden_fields(self.http.get(page_path or path).text)
+        return self.http.post(path, data={"csrf_token": "", **hidden, **data})
 
     def sign_up(self, email: str = EMAIL, password: str = PASSWORD, **fields: str) -> TestResponse:
         """Create an account on the sign-up page."""
@@ -134,6 +134,11 @@ class Browser:
         """Call a route of the API, with this access token or without a token."""
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         return self.http.get(path, headers=headers, **options)
+
+
+def hidden_fields(page: str) -> dict[str, str]:
+    """Return the CSRF token of a page of Valetkey and, of a consent page, the digest of what it shows."""
+    return dict(re.findall(r'name="(csrf_token|shown)"[^>]*value="([^"]+)"', page))
 
 
 def redirect_parameters(response: TestResponse) -> dict[str, str]:

@@ -14,7 +14,7 @@ PublishDocument = Callable[..., str]  # the fixture publish_document: (**members
 DOCUMENT_LIFETIME_S = 3600  # after this time a metadata document is fetched again
 
 
-def needs_prompt(browser: Browser, **parameters: str) -> bool:
+def needs_prompt(browser: Browser, **parameters: str | None) -> bool:
     """Return whether an authorization request is answered with a page, with and without ``prompt=none``."""
     response, silent = browser.authorize(**parameters), browser.authorize(prompt="none", **parameters)
     is_page = "/oauth/consent/" in response.location

@@ -1,7 +1,8 @@
 """The JSON text that a consent stores: the client's identity and the scopes, as the consent page showed them.
 
 The text is that of ``describe_identity`` with the member ``scopes``: for each scope, a digest of its description and
-claims, then the resources that it was shown for. Consents of earlier versions lack this member.
+claims, then the resources that it was shown for. The empty name stands for a consent without a scope.
+Consents of earlier versions lack this member.
 """
 
 from __future__ import annotations

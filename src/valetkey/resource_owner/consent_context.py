@@ -32,6 +32,7 @@ def consent_context(client: Client, prompt: ConsentPrompt | DeviceConsentPrompt,
         "changes": prompt.changes,
         "apis": prompt.apis,
         "allowed_before": prompt.allowed_before,
+        "shown": prompt.shown,
         "owner": owner,
     }
 

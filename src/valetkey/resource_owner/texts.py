@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 # Consent, also for a device
+PERMISSIONS_CHANGED = "The permissions have changed since this page was opened. Check them and decide again."
 TICK_OR_DENY = "Tick at least one item, or choose Deny."
 CHOOSE_DECISION = "Choose Allow or Deny."
 DEVICE_DENIED_TITLE = "You denied access"

@@ -27,6 +27,7 @@ from valetkey.authorization_server.authorize.consent_record import REQUIRED_SCOP
 from valetkey.authorization_server.authorize.prompt import required_prompt
 from valetkey.authorization_server.authorize.repeated_decision import AlreadyDecided
 from valetkey.authorization_server.authorize.request import AuthorizationRequest, PendingAuthorization
+from valetkey.authorization_server.authorize.shown_scopes import is_shown_now
 from valetkey.authorization_server.openid.session_grants import list_apps_at_sign_out
 from valetkey.protocol.errors import OAuthError
 from valetkey.protocol.resource_owner import Owner
@@ -118,6 +119,9 @@ def _decide(interaction_id: str, owner: Owner | None) -> Response:
         return _redirect_to_sign_in(pending.request, owner)
     if request.form.get("decision") == "deny":
         return send_authorization_response(deny(pending, decision, owner, address, runtime, now))
+    authorization = pending.request
+    if not is_shown_now(request.form.get("shown"), authorization.scope, authorization.resources, runtime.settings):
+        return _show_consent(interaction_id, texts.PERMISSIONS_CHANGED)
     selected = _selected_scope(pending)
     if pending.request.scope and not selected - {INDIVIDUAL_CLAIMS}:
         return _show_consent(interaction_id, texts.TICK_OR_DENY)

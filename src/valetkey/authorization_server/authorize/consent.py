@@ -30,7 +30,7 @@ from .consent_record import ConsentDecision, consent_statements, describe_change
 from .endpoint import recheck_target
 from .repeated_decision import AlreadyDecided, response_statement
 from .request import AuthorizationRequest, CheckedTarget, PendingAuthorization
-from .shown_scopes import covered_scopes, names_of_other_apis
+from .shown_scopes import covered_scopes, fingerprint_shown, names_of_other_apis
 
 INDIVIDUAL_CLAIMS = "claims"  # the consent page's checkbox for individually requested claims
 
@@ -47,6 +47,7 @@ class ConsentPrompt:
     changes: tuple[str, ...]  # what changed in the client's identity since the owner's last consent, as sentences
     apis: tuple[str, ...]  # names of the APIs, if the request is not for this server's own
     allowed_before: bool  # whether the owner has allowed this client something before
+    shown: str  # digest of what is shown, as ``fingerprint_shown`` returns it
 
 
 def load_pending(interaction_id: str, browser: Secret, runtime: Runtime, now: float) -> PendingAuthorization:
@@ -99,6 +100,7 @@ def build_consent_prompt(pending: PendingAuthorization, owner: Owner, runtime: R
         describe_changes(previous, pending.request.client_identity),
         names_of_other_apis(request.resources, runtime),
         previous is not None,
+        fingerprint_shown(request.scope, request.resources, settings),
     )
 
 

@@ -23,7 +23,7 @@ from valetkey.tokens.key_ring import KeyRing
 
 from .consent import claims_beyond_scope
 from .request import AuthorizationRequest, CheckedTarget
-from .shown_scopes import covered_scopes
+from .shown_scopes import covers_request
 
 RequiredPrompt = Literal["sign_in", "consent", "issue"]  # issue: no prompt is needed
 
@@ -162,5 +162,5 @@ def _is_consent_sufficient(
         return False
     if not covers_identity(consent.identity, target.client.identity):
         return False
-    covered = covered_scopes(consent, request.scope, request.resources, target.client, settings)
-    return covered.issuperset(request.scope) and not claims_beyond_scope(request, settings)
+    is_covered = covers_request(consent, request.scope, request.resources, target.client, settings)
+    return is_covered and not claims_beyond_scope(request, settings)

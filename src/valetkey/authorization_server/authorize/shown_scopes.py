@@ -16,16 +16,32 @@ from valetkey.settings import Settings
 from valetkey.storage.clients import Client
 from valetkey.storage.consents import Consent
 
+_NO_SCOPE = ""  # stands for the scope of a request that has none: such a consent, too, is for some resources
 _DIGEST_LENGTH = 16  # characters; an operator has no reason to look for two descriptions with the same digest
 
 
 def show_scopes(names: Collection[str], resources: Collection[str], settings: Settings) -> dict[str, ShownScope]:
-    """Return scopes, by name, as a consent page shows them now for some resources."""
+    """Return scopes, by name, as a consent page shows them now for some resources; without scopes, ``_NO_SCOPE``."""
     descriptions, custom_claims, shown_for = settings.known_scopes, settings.scope_claims, frozenset(resources)
     return {
         name: ShownScope(_digest(name, descriptions.get(name, name), tuple(custom_claims.get(name, ()))), shown_for)
-        for name in names
+        for name in names or (_NO_SCOPE,)
     }
+
+
+def fingerprint_shown(names: Collection[str], resources: Collection[str], settings: Settings) -> str:
+    """Return a digest of scopes as a consent page shows them now. Its form contains it, so a change is noticed."""
+    shown = show_scopes(names, resources, settings)
+    text = json.dumps([[name, scope.digest, sorted(scope.resources)] for name, scope in sorted(shown.items())])
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def is_shown_now(shown: str | None, names: Collection[str], resources: Collection[str], settings: Settings) -> bool:
+    """Return whether a consent page would show the same scopes now.
+
+    :param shown: the digest in the page's form. ``None`` is accepted: the page was sent by an earlier version.
+    """
+    return shown is None or shown == fingerprint_shown(names, resources, settings)
 
 
 def remembered_scopes(consent: Consent | None, client: Client, settings: Settings) -> Mapping[str, ShownScope]:
@@ -40,7 +56,19 @@ def remembered_scopes(consent: Consent | None, client: Client, settings: Setting
     shown = read_scopes(consent.identity) if consent.identity else None
     if shown is None:
         return show_scopes(names, {default_resource(client, settings), settings.issuer}, settings)
-    return {name: scope for name, scope in shown.items() if name in names}
+    return {name: scope for name, scope in shown.items() if name in names or name == _NO_SCOPE}
+
+
+def covers_request(
+    consent: Consent | None, scope: Collection[str], resources: Collection[str], client: Client, settings: Settings
+) -> bool:
+    """Return whether a request needs no new consent: all its scopes are covered.
+
+    A request without a scope is covered if anything was shown for all its resources.
+    """
+    if scope:
+        return covered_scopes(consent, scope, resources, client, settings).issuperset(scope)
+    return any(shown.resources.issuperset(resources) for shown in remembered_scopes(consent, client, settings).values())
 
 
 def covered_scopes(

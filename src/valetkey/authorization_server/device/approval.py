@@ -17,7 +17,7 @@ from valetkey.authorization_server.authorize.consent_record import (
 )
 from valetkey.authorization_server.authorize.endpoint import check_identity_unchanged
 from valetkey.authorization_server.authorize.interaction import store_interaction
-from valetkey.authorization_server.authorize.shown_scopes import covered_scopes, names_of_other_apis
+from valetkey.authorization_server.authorize.shown_scopes import covered_scopes, fingerprint_shown, names_of_other_apis
 from valetkey.authorization_server.grant_lifecycle import check_still_active, new_grant
 from valetkey.authorization_server.openid.id_token import requires_auth_time
 from valetkey.protocol.consented_identity import without_redirects
@@ -155,6 +155,7 @@ class DeviceConsentPrompt:
     changes: tuple[str, ...]
     apis: tuple[str, ...]
     allowed_before: bool
+    shown: str
 
 
 def build_device_consent_prompt(device_consent: DeviceConsent, owner: Owner, runtime: Runtime) -> DeviceConsentPrompt:
@@ -167,6 +168,7 @@ def build_device_consent_prompt(device_consent: DeviceConsent, owner: Owner, run
         describe_changes(previous, device_consent.shown_identity),
         names_of_other_apis(device_consent.resources, runtime),
         previous is not None,
+        fingerprint_shown(device_consent.scope, device_consent.resources, settings),
     )
 
 

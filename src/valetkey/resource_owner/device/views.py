@@ -7,6 +7,7 @@ from werkzeug.utils import redirect
 from werkzeug.wrappers import Response
 
 from valetkey.authorization_server.authorize.consent_record import REQUIRED_SCOPES
+from valetkey.authorization_server.authorize.shown_scopes import is_shown_now
 from valetkey.authorization_server.device.approval import (
     DeviceConsent,
     allow,
@@ -98,6 +99,9 @@ def consent_action(interaction_id: str) -> Response:
     decision = request.form.get("decision")
     if decision not in {"allow", "deny"}:
         return _show_consent(interaction_id, texts.CHOOSE_DECISION)
+    shown = request.form.get("shown")
+    if decision == "allow" and not is_shown_now(shown, consent.scope, consent.resources, runtime.settings):
+        return _show_consent(interaction_id, texts.PERMISSIONS_CHANGED)
     if decision == "allow" and consent.scope and not selected:
         return _show_consent(interaction_id, texts.TICK_OR_DENY)
     try:
