@@ -305,6 +305,41 @@ def test_a_sign_in_that_is_required_for_another_reason_needs_the_page(
     assert (page.status_code, NO_SIGN_IN_PAGE in page.text) == (400, True)
 
 
+@pytest.mark.parametrize(
+    ("parameters", "error"),
+    [({"prompt": "login"}, None), ({"max_age": "60"}, "login_required"), ({"max_age": "0"}, "login_required")],
+    ids=str,
+)
+def test_a_host_app_that_knows_only_when_the_session_began_is_asked_once(
+    make_app: MakeApp, sqlite_store_url: str, clock: Clock, parameters: dict[str, str], error: str | None
+) -> None:
+    """OpenID Connect Core §3.1.2.1, §2: an ID token after max_age contains auth_time, which is unknown."""
+
+    class HostOfAnotherProvider(StepUpHost):
+        session_began_at = 1.0
+
+        def current(self) -> Owner | None:
+            return Owner("ada", session_began_at=self.session_began_at)
+
+    host = HostOfAnotherProvider()
+    party = register_relying_party(make_app(sqlite_store_url, resource_owner=host))
+    assert begin(party, prompt="none", max_age="60")[1]["error"] == "login_required"
+    path, after_sign_in = begin(party, **parameters)
+    assert (path, host.sign_ins) == ("/login", [(True, ())])
+    clock.forward(seconds=5)
+    host.session_began_at = clock.time
+
+    page = party.get(after_sign_in["next"])
+
+    if error:
+        assert redirect_parameters(page)["error"] == error
+    else:
+        assert 'id="allow"' in page.text
+        scopes = {"decision": "allow", "scope": ["openid", "profile"]}
+        assert "code" in redirect_parameters(party.submit(after_sign_in["next"], scopes))
+    assert len(host.sign_ins) == 1
+
+
 @pytest.mark.parametrize("parameters", [{"prompt": "login"}, {"max_age": "0"}], ids=str)
 def test_a_host_app_that_rounds_times_to_seconds_is_asked_once(
     make_app: MakeApp, sqlite_store_url: str, clock: Clock, parameters: dict[str, str]

@@ -54,7 +54,9 @@ def required_prompt(
     if owner is None:
         return "sign_in"
     _check_host_support(request, owner)
-    if _must_sign_in(request, owner, now):
+    if _must_sign_in(request, owner, now) and not _has_new_session_at_host(
+        request, owner, built_in_accounts=runtime.has_built_in_accounts
+    ):
         return "sign_in"
     has_consent = _is_consent_sufficient(request, target, consent, runtime.settings)
     if not _is_requested_owner(request, target, owner, runtime.keys, now):
@@ -113,6 +115,24 @@ def _must_sign_in(request: AuthorizationRequest, owner: Owner, now: float) -> bo
     if "login" in request.prompt and _is_before(owner.auth_time, request.begun_at):
         return True
     return request.max_age is not None and _is_before(owner.auth_time, min(request.begun_at, now - request.max_age))
+
+
+def _has_new_session_at_host(request: AuthorizationRequest, owner: Owner, *, built_in_accounts: bool) -> bool:
+    """Return whether the host app has begun a session for this request, but does not report when the owner signed in.
+
+    This satisfies ``prompt=login``, since the host's sign-in page was opened with ``fresh``. For Valetkey's own
+    accounts it does not: a provider may have signed the owner in without a prompt.
+
+    :raises LoginRequired: if the client requires the time of the sign-in; prompting again would never end.
+    """
+    began_at = owner.session_began_at
+    if built_in_accounts or owner.auth_time is not None or began_at is None:
+        return False
+    if "none" in request.prompt or _is_before(began_at, request.begun_at):
+        return False
+    if request.max_age is not None:
+        raise LoginRequired("the user has signed in, but the time of the sign-in is unknown")
+    return True
 
 
 def _is_before(signed_in_at: float, time: float) -> bool:
