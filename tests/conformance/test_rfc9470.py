@@ -222,6 +222,7 @@ def test_an_individual_acr_overrides_the_clients_default_values(
 def test_an_acr_in_claims_that_acr_values_cannot_contain_never_reaches_the_host(
     stepping: RelyingParty, host: StepUpHost, value: Any
 ) -> None:
+    """OpenID Connect Core §3.1.2.1: ``acr_values`` is a list of values, separated by spaces."""
     claims = json.dumps({"id_token": {"acr": {"values": [value]}}})
     assert "code" in begin(stepping, claims=claims)[1]
 
