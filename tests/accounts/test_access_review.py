@@ -17,7 +17,6 @@ from tests.support.user import PASSWORD
 from valetkey.accounts import mail_links
 from valetkey.accounts.password import hash_password
 from valetkey.accounts.sign_up import create_account
-from valetkey.authorization_server import owner_mail
 from valetkey.authorization_server.clients.service import CreatedClient
 from valetkey.authorization_server.personal_tokens.service import TokenSpec, create_personal_token
 from valetkey.protocol.resource_owner import Owner
@@ -38,8 +37,7 @@ def app(make_app: MakeApp, store_url: str) -> Flask:
 def mails(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, str]]:
     """The mails that were sent: to, subject and text."""
     sent: list[tuple[str, str, str]] = []
-    for module in (mail_links, owner_mail):
-        monkeypatch.setattr(module, "send_mail", lambda settings, to, subject, text: sent.append((to, subject, text)))
+    monkeypatch.setattr("valetkey.outbound.mail.send_mail", lambda settings, *mail: sent.append(mail))
     return sent
 
 

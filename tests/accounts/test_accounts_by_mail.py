@@ -66,7 +66,7 @@ def app(make_app: MakeApp, store_url: str) -> Flask:
 @pytest.fixture
 def mail_worker(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> MailWorker:
     worker = MailWorker(runtime)
-    monkeypatch.setattr(mail_links, "send_mail", worker.send)
+    monkeypatch.setattr("valetkey.outbound.mail.send_mail", worker.send)
     return worker
 
 

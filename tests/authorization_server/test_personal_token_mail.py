@@ -14,6 +14,7 @@ from tests.support.personal_tokens import DAY_S, create_token, revoke_token
 from valetkey import Valetkey
 from valetkey.authorization_server import owner_mail
 from valetkey.authorization_server.personal_tokens.reminders import queue_reminders
+from valetkey.outbound import mail
 from valetkey.outbound.errors import MailNotSent
 from valetkey.protocol.resource_owner import Owner
 from valetkey.runtime import Runtime
@@ -31,7 +32,7 @@ def app(make_app: MakeApp, store_url: str) -> Flask:
 def sent_mails(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, str]]:
     """The mails that were sent: address, subject and text."""
     mails: list[tuple[str, str, str]] = []
-    monkeypatch.setattr(owner_mail, "send_mail", lambda settings, *mail: mails.append(mail))
+    monkeypatch.setattr(mail, "send_mail", lambda settings, *mail: mails.append(mail))
     return mails
 
 

@@ -15,7 +15,6 @@ from tests.support.app import MakeApp
 from tests.support.clock import Clock
 from tests.support.fake_provider import FakeProvider
 from tests.support.provider_sign_in import ProviderBrowser, browser_of, list_accounts
-from valetkey.accounts import mail_links
 from valetkey.accounts.administration import change_account
 from valetkey.accounts.security import disable_account
 from valetkey.federation import sign_in
@@ -57,7 +56,7 @@ def mallory(app: Flask, provider: FakeProvider) -> ProviderBrowser:
 def mails(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The texts of the mails that were sent with a link."""
     sent: list[str] = []
-    monkeypatch.setattr(mail_links, "send_mail", lambda settings, to, subject, text: sent.append(text))
+    monkeypatch.setattr("valetkey.outbound.mail.send_mail", lambda settings, to, subject, text: sent.append(text))
     return sent
 
 
