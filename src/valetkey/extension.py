@@ -128,7 +128,9 @@ class Valetkey:
             runtime = app.extensions[EXTENSION] = make_runtime(settings, owners, self._clock)
         runtime.sources = sources
         runtime.app_name = app.name
-        runtime.code_settings = sources.names_in_code | (set() if has_built_in_accounts else {"resource_owner"})
+        runtime.code_settings = sources.names_in_code(settings)
+        if not has_built_in_accounts:
+            runtime.code_settings |= {"resource_owner"}
         runtime.build_openapi_document = partial(load_or_build_document, app, self._openapi)
         host_hooks = list_hooks(app)
         with own_rules(app, settings):

@@ -55,6 +55,8 @@ def sign_in() -> str | None:
     ("options", "command"),
     [
         ({"audit_retention_days": 0}, "prune"),
+        ({"unused_registration_days": 0}, "prune"),
+        ({"mail_link_lifetime": 600}, "work --once"),
         ({"access_token_lifetime": 86_400}, "keys rotate"),
         ({"resource_owner": sign_in}, "work --once"),
         ({"issuer": PUBLIC_ISSUER}, "work --once"),
@@ -73,6 +75,17 @@ def test_a_command_that_needs_a_setting_in_the_code_of_the_app_is_refused_withou
     assert result.exit_code == 1
     assert f"the code of the app shop, which uses this database, sets {next(iter(options))}" in result.output
     assert "pass --app, or set VALETKEY_APP" in result.output
+
+
+def test_a_setting_that_is_the_same_without_the_code_of_the_app_is_not_missing(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VALETKEY_UNUSED_REGISTRATION_DAYS", "30")
+    serve(audit_retention_days=365, unused_registration_days=30)
+
+    result = run("prune")
+
+    assert result.exit_code == 0, result.output
 
 
 @pytest.mark.parametrize(

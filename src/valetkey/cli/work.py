@@ -12,12 +12,19 @@ from valetkey.runtime import Runtime
 
 from .app_loading import with_server_settings
 
+# Settings on which background jobs and hourly tasks depend. A test records which ones they read.
+SETTINGS_OF_TASKS = (
+    *("issuer", "resource_owner", "site_name", "oauth_path", "account_path", "personal_access_tokens_path"),
+    *("mail_url", "mail_from", "mail_link_lifetime", "outbound_ca_file", "outbound_allowed_networks"),
+    *("metadata_document_clients", "private_use_schemes", "baseline", "redis_url"),
+    *("audit_retention_days", "unused_registration_days"),
+)
 _END_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @click.command()
 @click.option("--once", is_flag=True, help="Run the jobs that are due, then exit: with status 1 if one failed.")
-@with_server_settings("issuer", "resource_owner", "audit_retention_days", "mail_url", "mail_from", "outbound_ca_file")
+@with_server_settings(*SETTINGS_OF_TASKS)
 def work(runtime: Runtime, once: bool) -> None:
     """Send queued mail, and run hourly tasks.
 

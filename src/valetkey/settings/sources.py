@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import MISSING, dataclass, field, fields, replace
 from difflib import get_close_matches
 from typing import Any
 
@@ -46,14 +46,29 @@ class SettingsSources:
         environment = (self.environment.prefix or "", self.environment.values)
         return ("", self.keywords), environment, (CONFIG_PREFIX, self.config)
 
-    @property
-    def names_in_code(self) -> frozenset[str]:
-        """The names of the settings that a command does not have without the app.
+    def names_in_code(self, settings: Settings) -> frozenset[str]:
+        """Return the names of the settings that a command does not have without the app.
 
-        ``env_prefix`` is one if the app has another prefix of environment variables, or none: then it is all of them.
+        ``env_prefix`` is one if the app has another prefix of environment variables, or none: then it is all of them. A
+        setting that would have the same value without the code of the app is left out.
+
+        :param settings: what ``read`` returned.
         """
         prefix = {"env_prefix"} if self.environment.prefix != DEFAULT_PREFIX else set()
-        return frozenset(self.keywords.keys() | self.config.keys() | prefix)
+        names = self.keywords.keys() | self.config.keys()
+        return frozenset(name for name in names if self._depends_on_code(name, getattr(settings, name))) | prefix
+
+    def _depends_on_code(self, name: str, value: Any) -> bool:
+        """Return whether a setting would have another value than this one without the code of the app."""
+        (setting,) = (item for item in fields(Settings) if item.name == name)
+        without_code = {} if setting.default is MISSING else setting.default
+        if name in self.environment.values:
+            try:
+                without_code = _parse_value(str(setting.type), self.environment.values[name])
+            except ValueError:  # a command fails
+                return True
+        # The type distinguishes the default issuer from the same URL in the code.
+        return type(value) is not type(without_code) or bool(value != without_code)
 
     def without_environment(self) -> SettingsSources:
         """Return the same sources without the environment variables."""
