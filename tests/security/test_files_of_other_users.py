@@ -7,7 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from valetkey.cli import main
 from valetkey.cli.certificate import ensure_self_signed_certificate
 from valetkey.cli.served_issuer import save_served_issuer
 from valetkey.storage.engine.sqlite import make_private
@@ -75,6 +77,54 @@ def test_a_database_and_keys_that_root_creates_are_given_to_the_owner_of_the_fol
     assert {file.stat().st_ino for file in data_dir.iterdir()} == set(given_files)
 
 
+def test_all_files_that_root_creates_belong_to_the_owner_of_the_folder(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner = (65534, 65534) if os.geteuid() == 0 else (os.geteuid(), os.getegid())
+    os.chown(data_dir, *owner)
+    monkeypatch.setenv("VALETKEY_DATA_DIR", str(data_dir))
+
+    for command in ("init", "prune", "keys list"):
+        result = CliRunner().invoke(main, command.split())
+        assert result.exit_code == 0, result.output
+    ensure_self_signed_certificate(data_dir, [])
+    save_served_issuer(str(data_dir), "https://shop.example")
+
+    files = list(data_dir.iterdir())
+    assert {file.name for file in files} >= {
+        *("encryption.key", "valetkey.db", "valetkey.db.lock", "valetkey.db.use.lock", "valetkey.limits"),
+        *("issuer", "tls.crt", "tls.key"),
+    }
+    assert {file.name: (file.stat().st_uid, file.stat().st_gid) for file in files} == {
+        file.name: owner for file in files
+    }
+
+
+@pytest.fixture(params=["links can be left out", "old C library"])
+def c_library(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run the test also as before glibc 2.32, or without /proc: there, chmod cannot leave out symbolic links."""
+    chmod = os.chmod
+
+    def chmod_of_old_library(path: Path, mode: int, *, follow_symlinks: bool = True) -> None:
+        if not follow_symlinks:
+            raise NotImplementedError
+        chmod(path, mode)
+
+    if request.param == "old C library":
+        monkeypatch.setattr(os, "chmod", chmod_of_old_library)
+
+
+@pytest.mark.usefixtures("c_library")
+def test_an_existing_database_is_made_private(data_dir: Path) -> None:
+    database = data_dir / "valetkey.db"
+    database.touch(0o644)
+
+    make_private(database)
+
+    assert database.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.usefixtures("c_library")
 @pytest.mark.parametrize("name", ["valetkey.db-wal", "valetkey.db-shm"])
 def test_making_a_database_private_follows_no_link(name: str, data_dir: Path, victim: Path) -> None:
     make_private(data_dir / "valetkey.db")

@@ -61,16 +61,28 @@ def create_private_file(path: Path, like: Path | None = None) -> int:
     :raises OSError: if the file cannot be created.
     """
     like = like or path
+    owner = (like if like.exists() else like.parent).stat() if os.geteuid() == 0 else None  # before `path` exists
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
-        if os.geteuid() == 0:
-            owner = (like if like.exists() else like.parent).stat()
+        if owner is not None:
             os.fchown(descriptor, owner.st_uid, owner.st_gid)
     except BaseException:
         os.close(descriptor)
         path.unlink()
         raise
     return descriptor
+
+
+def restrict_to_owner(path: Path) -> None:
+    """Make a regular file readable by its owner only. Nothing is changed through a symbolic link.
+
+    :raises OSError: if there is no file, or it is another user's.
+    """
+    try:
+        path.chmod(0o600, follow_symlinks=False)
+    except NotImplementedError:  # it is a link; before glibc 2.32, or without /proc, for any file
+        if stat.S_ISREG(path.lstat().st_mode):
+            path.chmod(0o600)
 
 
 def open_lock_file(path: Path, database: Path) -> int:

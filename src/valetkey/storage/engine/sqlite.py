@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from .connection import BUSY_TIMEOUT_S, STATEMENT_TIMEOUT_S, Connection, Row
-from .files import file_exists, new_private_file, place_new_file, resolve_links
+from .files import file_exists, new_private_file, place_new_file, resolve_links, restrict_to_owner
 from .statement import BoundStatement, sql_and_values
 from .transaction import SCHEMA_VERSION_TABLE, DatabaseMissing, NoTables, StoreBusy, StoreUnavailable, Transaction
 from .use_lock import UseLock, exclusive_lock
@@ -119,9 +119,8 @@ def make_private(path: Path, like: Path | None = None) -> None:
     path = resolve_links(path)  # SQLite would create a missing file behind a link, readable by all users
     if file_exists(path):
         for file in (path, path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")):
-            # Another user's file is that user's affair. NotImplementedError: it is a symbolic link.
-            with contextlib.suppress(FileNotFoundError, PermissionError, NotImplementedError):
-                file.chmod(0o600, follow_symlinks=False)
+            with contextlib.suppress(FileNotFoundError, PermissionError):  # another user's file is that user's affair
+                restrict_to_owner(file)
         return
     try:
         with new_private_file(path, like=like) as new_file, contextlib.suppress(FileExistsError):
