@@ -59,6 +59,19 @@ def test_while_another_worker_runs_jobs_none_is_run(store: Store, clock: Clock) 
     assert is_worker_active(store, NOW), "the lease of the other worker is not released"
 
 
+def test_attempts_count_if_another_worker_acquires_the_lease_after_the_first_round(store: Store, clock: Clock) -> None:
+    def delay_and_fail(*_: object) -> None:
+        clock.forward(16)  # the lease ends
+        store.write(Transaction(leases.acquire("worker", "other", 15)))
+        raise FetchFailed("no answer")
+
+    add_jobs(store, "bad", 1)
+
+    assert Worker(Settings(), store, clock, {"bad": delay_and_fail}).run_all_due() == JobCounts(failed=1)
+
+    assert is_worker_active(store, clock()), "the lease of the other worker is not released"
+
+
 def test_a_worker_that_is_stopped_releases_its_lease(store: Store, clock: Clock) -> None:
     stop = threading.Event()
     worker = Worker(Settings(), store, clock, {"good": lambda *_: stop.set()})

@@ -107,17 +107,17 @@ class Worker:
     def run_all_due(self) -> JobCounts | None:
         """Run the jobs that are due until none is left; see ``run_once``. Then another worker can continue.
 
-        Return how many attempts succeeded and failed; ``None`` if the worker of another process runs jobs now.
+        Return how many attempts succeeded and failed; ``None`` if there was none, because the worker of another process
+        runs jobs now. It may also begin later: then the jobs that are left are its own.
 
         :raises StoreUnavailable: if the database is unavailable.
         """
-        total = JobCounts()
-        while (counts := self._run_round()) is not None:
-            if counts == JobCounts():
-                self._release_lease()
-                return total
-            total = total.plus(counts)
-        return None
+        total = counts = self._run_round()
+        while total is not None and counts is not None and counts != JobCounts():
+            counts = self._run_round()
+            total = total.plus(counts or JobCounts())
+        self._release_lease()
+        return total
 
     def run_once(self) -> int:
         """Run jobs that are due, 500 of each kind at most, and once an hour delete expired rows and run hourly tasks.
