@@ -323,3 +323,26 @@ def test_a_database_is_in_use_until_the_store_is_closed(database: Path) -> None:
 
     with unused_database(database), pytest.raises(StoreBusy, match="is being restored"):
         schema_version(store)
+
+
+@pytest.mark.parametrize("is_locked", [True, False], ids=["is removing it", "has removed it"])
+def test_a_backup_whose_new_file_another_one_takes_for_a_leftover_uses_another_file(
+    database: Path, monkeypatch: pytest.MonkeyPatch, is_locked: bool
+) -> None:
+    """Between the creation of the file and its lock: SQLite would create it again, readable by all users."""
+    flock, removed = fcntl.flock, list[Path]()
+
+    def flock_later(descriptor: int, operation: int) -> None:
+        for file in database.parent.glob("*.part") if not removed else ():
+            file.unlink()
+            removed.append(file)
+            if is_locked:
+                raise BlockingIOError
+        flock(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", flock_later)
+
+    write_backup(database)
+
+    assert removed and database.with_name("backup.db").stat().st_mode & 0o777 == 0o600
+    assert not list(database.parent.glob("*.part*"))

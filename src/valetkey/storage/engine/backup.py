@@ -52,16 +52,33 @@ def back_up(url: str, target: Path) -> int:
 @contextmanager
 def _partial_file(folder: Path) -> Iterator[Path]:
     """Context manager that yields a new empty file with a lock, which shows that it is in use, and removes it later."""
-    file = folder / f"{_PARTIAL_NAME}.{os.getpid()}.{os.urandom(4).hex()}.part"
-    descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    file, descriptor = _create_locked_file(folder)
     try:
-        with contextlib.suppress(OSError):  # not every file system has locks
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield file
     finally:
         os.close(descriptor)  # not before SQLite closes the file, which would lose its own locks
         with contextlib.suppress(OSError):
             file.unlink()
+
+
+def _create_locked_file(folder: Path) -> tuple[Path, int]:
+    """Return the path of a new empty file, and a descriptor that holds a lock on it.
+
+    Before it is locked, another backup may take it for a leftover and remove it: then another file is created.
+    """
+    while True:
+        file = folder / f"{_PARTIAL_NAME}.{os.getpid()}.{os.urandom(4).hex()}.part"
+        descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        is_locked_by_other = False
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            is_locked_by_other = True
+        except OSError:  # not every file system has locks
+            pass
+        if not is_locked_by_other and file.exists():
+            return file, descriptor
+        os.close(descriptor)
 
 
 def _remove_leftovers(folder: Path) -> None:
