@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -59,6 +60,20 @@ def test_check_names_scopes_without_a_route_but_not_those_for_claims(run: Run) -
 def test_check_advises_a_secret_key_if_the_app_signs_users_in(run: Run, arguments: str, is_advised: bool) -> None:
     assert ("the app has its own users and no secret key" in run("check", arguments)) == is_advised
     assert "no secret key" not in run("check", arguments, more="app.secret_key = 'of the app'")
+
+
+@pytest.mark.parametrize("value", [None, ""])
+def test_serve_generates_a_secret_key_if_the_variable_is_not_set_or_empty(
+    run: Run, monkeypatch: pytest.MonkeyPatch, value: str | None
+) -> None:
+    if value is not None:
+        monkeypatch.setenv("SECRET_KEY", value)
+    monkeypatch.setattr("valetkey.cli.serve._run_server", lambda *_: None)
+
+    output = run("serve", f"issuer={PUBLIC!r}", more="app.secret_key = os.environ['SECRET_KEY']")
+
+    assert "SECRET_KEY, which is not set. A new one was generated" in output
+    assert len(os.environ["SECRET_KEY"]) == 64
 
 
 def test_check_reports_no_provider_on_this_machine_that_serve_reaches(run: Run) -> None:

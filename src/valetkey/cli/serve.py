@@ -99,9 +99,10 @@ def serve(context: click.Context, /, **options: Any) -> None:
 
 
 def _set_secret_key() -> str:
-    """Set ``SECRET_KEY`` for apps that read it for their own sessions, unless it is set; return the generated key."""
+    """Set ``SECRET_KEY`` for apps that read it for their own sessions, unless it has a value; return the new key."""
     generated_key = secrets.token_hex()
-    os.environ.setdefault("SECRET_KEY", generated_key)
+    if not os.environ.get("SECRET_KEY"):  # Flask takes an empty key for none
+        os.environ["SECRET_KEY"] = generated_key
     return generated_key
 
 
