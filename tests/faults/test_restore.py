@@ -17,10 +17,12 @@ from pathlib import Path
 import pytest
 from alembic import command
 from alembic.config import Config
+from click.testing import CliRunner
 from sqlalchemy import create_engine
 
 import valetkey.storage
 from tests.faults.restorable_site import RestorableSite
+from valetkey.cli import main
 from valetkey.storage.engine.open import open_store
 from valetkey.storage.engine.restore import close_database
 from valetkey.storage.schema import HEAD_REVISION, schema_version
@@ -118,6 +120,17 @@ def test_keeping_the_tokens_is_warned_about(site: RestorableSite) -> None:
         "Warning: everything that was revoked, used or withdrawn after the backup becomes valid again" in result.stdout
     )
     assert site.users() == ["before@example.org"]
+
+
+def test_a_data_directory_that_is_a_circle_of_links_is_refused(tmp_path: Path) -> None:
+    folder, file = tmp_path / "var", tmp_path / "backup.db"
+    folder.symlink_to(folder)
+    file.touch()
+
+    result = CliRunner().invoke(main, ["--data-dir", str(folder), "restore", str(file), "--yes"])
+
+    assert result.exit_code == 1
+    assert "cannot be accessed (Too many levels of symbolic links)" in result.output
 
 
 def make_empty(site: RestorableSite) -> Path:

@@ -11,6 +11,7 @@ from valetkey.activity.audit import audit_statement
 from valetkey.caches.change_feed import ChangeFeed
 from valetkey.runtime import Runtime, prepare_store
 from valetkey.storage import accounts, audit, change_feed, clients
+from valetkey.storage.engine.files import resolve_links
 from valetkey.storage.engine.open import open_store, sqlite_path
 from valetkey.storage.engine.restore import replace_database, restorable_copy
 from valetkey.storage.engine.store import Store
@@ -51,7 +52,7 @@ def restore(context: click.Context, file: Path, keep_tokens: bool, yes: bool) ->
             "the database is PostgreSQL: restore it with `pg_restore` into an empty database, then run "
             "`valetkey db upgrade` and `valetkey revoke-all`"
         )
-    database = database.resolve()
+    database = resolve_links(database)
     with restorable_copy(file, database) as copy:
         for line in _prepare_copy(copy, runtime):
             click.echo(line)

@@ -10,7 +10,7 @@ from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from .files import file_exists, place_new_file, sync
+from .files import file_exists, place_new_file, resolve_links, sync
 from .sqlite import make_private
 from .transaction import StoreBusy, StoreUnavailable
 from .use_lock import unused_database
@@ -112,7 +112,7 @@ def _copy(backup: Path, copy: Path) -> None:
     """
     try:
         with (
-            closing(sqlite3.connect(f"{backup.resolve().as_uri()}?mode=ro", uri=True)) as source,
+            closing(sqlite3.connect(f"{resolve_links(backup).as_uri()}?mode=ro", uri=True)) as source,
             closing(sqlite3.connect(copy)) as target,
         ):
             source.backup(target)
