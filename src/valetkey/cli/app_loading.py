@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,12 @@ from flask.cli import ScriptInfo
 
 from valetkey import service
 from valetkey.protocol.request_body import parse_json_object
+from valetkey.protocol.unavailable import BackendUnavailable
 from valetkey.protocol.uri import is_loopback_host
 from valetkey.runtime import Runtime
 from valetkey.settings import Settings, SettingsError
 from valetkey.storage import served_as
+from valetkey.storage.engine.transaction import DatabaseMissing
 from valetkey.storage.schema import check_schema
 from valetkey.web.context import EXTENSION
 
@@ -103,12 +105,14 @@ def _check_server_settings(runtime: Runtime, names: tuple[str, ...]) -> None:
 def _noting_a_missing_app(settings: Settings) -> Iterator[None]:
     """Context manager that adds ``NO_APP`` to an error if no app is loaded, and nothing else names scopes.
 
-    The cause may be that the command works without the app's settings.
+    The cause may be that the command works without the app's settings. Failures of a backend have another one, unless
+    the app has another database.
     """
     try:
         yield
     except Exception as error:
-        if not service.is_app_named() and not settings.scopes:
+        is_failure = isinstance(error, (BackendUnavailable, OSError)) and not isinstance(error, DatabaseMissing)
+        if not is_failure and not service.is_app_named() and not settings.scopes:
             error.add_note(NO_APP)
         raise
 
@@ -138,9 +142,9 @@ def with_server_settings(*names: str) -> Callable[[Callable[..., None]], Callabl
                 with _noting_a_missing_app(runtime.settings):
                     check_schema(runtime.store)  # nothing is created: a missing database is an error
                     runtime.get_ready()
-                if names:
+                if names:  # after this check, the app would make no difference
                     _check_server_settings(runtime, names)
-                with _noting_a_missing_app(runtime.settings):
+                with nullcontext() if names else _noting_a_missing_app(runtime.settings):
                     command(runtime, *args, **kwargs)
             finally:
                 runtime.close()

@@ -1,4 +1,4 @@
-"""Tasks of the worker whose failure must not stop it: errors are logged, without what they may contain."""
+"""Tasks of the worker whose failure must not stop it: unexpected errors are logged without what they may contain."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import logging
 import threading
 from collections.abc import Callable
 from pathlib import Path
+
+from valetkey.protocol.unavailable import BackendUnavailable
 
 _log = logging.getLogger("valetkey")
 
@@ -29,7 +31,8 @@ def run_isolated(name: str, task: Callable[[], object]) -> bool:
         task()
     except BaseException as error:
         raise_if_interrupted(error)
-        _log.error("%s failed: %s", name, describe_error(error))
+        reason = str(error) if isinstance(error, BackendUnavailable) else describe_error(error)
+        _log.error("%s failed: %s", name, reason)
         return False
     return True
 
