@@ -109,7 +109,7 @@ def test_a_status_without_a_phrase_is_documented() -> None:
 
 
 def test_a_class_is_not_decorated() -> None:
-    with pytest.raises(ValueError, match="list it in the class's `decorators`"):
+    with pytest.raises(ValueError, match="list the decorator in the class's `decorators`"):
         describe(status=201)(MethodView)
 
 

@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 from flask import Blueprint, Flask
+from flask_restx import Api, Resource
 
 from valetkey import ResourceServer, SettingsError, describe, public, require_oauth
+from valetkey.api_helpers import deprecated, etagged, idempotent, max_body, sparse_fields
 from valetkey.resource_server.start_checks import decorator_problems
 
 ISSUER, RESOURCE = "https://login.example", "https://api.example"
@@ -60,6 +62,47 @@ def test_a_decorator_above_the_route_decorator_stops_the_app() -> None:
         f"/api/notes: @require_oauth {rest}",
         f"require_a_token(): @require_oauth {rest}",
     ]
+
+
+DECORATORS: list[Callable[[Any], Any]] = [
+    require_oauth,
+    require_oauth("notes:read"),
+    public,
+    public(limit="1/minute"),
+    idempotent,
+    etagged,
+    max_body(10),
+    sparse_fields("id"),
+    deprecated(since="2026-01-01"),
+    describe(status=200),
+]
+
+
+@pytest.mark.parametrize("decorate", DECORATORS)
+def test_a_class_cannot_be_decorated(decorate: Callable[[Any], Any]) -> None:
+    api = Api(make_app())
+
+    class Notes(Resource):  # type: ignore[misc]  # Flask-RESTX has no types
+        def get(self) -> str:
+            return "secret"
+
+    with pytest.raises(ValueError, match=r"the class Notes cannot be decorated: list the decorator in .* `decorators`"):
+        decorate(api.route("/api/notes")(Notes))
+
+
+def test_the_decorators_of_a_class_take_effect() -> None:
+    app = make_app()
+
+    class Notes(Resource):  # type: ignore[misc]  # Flask-RESTX has no types
+        decorators = [require_oauth("notes:read")]  # noqa: RUF012  # as Flask's documentation writes it
+
+        def get(self) -> str:
+            return "secret"
+
+    Api(app).route("/api/notes")(Notes)
+    extend(app)
+
+    assert app.test_client().get("/api/notes", base_url=RESOURCE).status_code == 401
 
 
 def test_a_decorator_above_a_route_decorator_of_a_framework_that_wraps_the_view_stops_the_app() -> None:

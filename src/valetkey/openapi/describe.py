@@ -15,6 +15,7 @@ from types import FunctionType, UnionType
 from typing import Any, TypeVar, cast
 
 from valetkey.resource_server.routes import Route
+from valetkey.web.class_views import check_is_no_class
 
 View = TypeVar("View", bound=Callable[..., Any])
 DESCRIPTION_ATTRIBUTE = "__valetkey_description__"
@@ -87,8 +88,7 @@ def _copy_view(view: View) -> View:
 
     :raises ValueError: if the view is a class, which is not what Flask calls.
     """
-    if isinstance(view, type):
-        raise ValueError(f"describe cannot decorate the class {view.__name__}: list it in the class's `decorators`")
+    check_is_no_class(view)
     copied: Any
     if isinstance(view, FunctionType):  # a copy and not a wrapper, which each call would pass
         copied = FunctionType(view.__code__, view.__globals__, view.__name__, view.__defaults__, view.__closure__)

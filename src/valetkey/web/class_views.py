@@ -17,6 +17,18 @@ _ATTRIBUTE_SETTERS = frozenset({"setattr", "vars", "__dict__", "__setattr__"})
 _LIBRARIES = frozenset({"builtins", "flask", "flask_restful", "flask_restx", "typing"})  # none of them does this
 
 
+def check_is_no_class(view: object) -> None:
+    """Check that the view to be decorated is no class: frameworks register the class, and would not call the decorator.
+
+    :raises ValueError: if it is a class.
+    """
+    if isinstance(view, type):
+        raise ValueError(
+            f"the class {view.__name__} cannot be decorated: list the decorator in the class's `decorators`, as in "
+            "`decorators = [require_oauth(...)]`, or decorate its methods"
+        )
+
+
 def get_called_method(view_class: Any, http_method: str) -> Any:
     """Return the method of a class-based view that handles an HTTP method, or ``None`` if that cannot be said.
 
