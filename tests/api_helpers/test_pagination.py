@@ -19,7 +19,7 @@ import requests.utils
 import sqlalchemy as sa
 from flask import Flask, jsonify
 from flask.testing import FlaskClient
-from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, aliased, mapped_column
 
 from tests.support.app import MakeApp
 from tests.support.clock import Clock
@@ -179,6 +179,19 @@ def test_several_columns_are_dicts_and_a_single_column_is_its_values(api: Api) -
 
     api.select = sa.select(notes.c.code).order_by(notes.c.id)
     assert api.http.get("/api/notes").json["items"] == [str(uuid5(SPACE, str(number))) for number in range(3)]
+
+
+def test_each_selected_entity_has_a_name_also_if_its_alias_has_none(app: Flask, engine: sa.Engine) -> None:
+    add(engine, range(2))
+    first, second = aliased(Note), aliased(Note)
+    select = sa.select(Note, first, second).join(first, first.id == Note.id).join(second, second.id == Note.id)
+
+    with app.test_request_context("/api/notes"), Session(engine) as session:
+        items = paginate(select.order_by(Note.id), session.execute, key=KEY).items
+
+        assert [{name: note.id for name, note in item.items()} for item in items] == [
+            {"Note": number, "Note_1": number, "Note_2": number} for number in range(2)
+        ]
 
 
 def test_an_empty_list_has_no_next_and_no_previous_page(api: Api) -> None:

@@ -75,6 +75,25 @@ tags_of_notes = sa.select(Note.id, Tag.name).join(Tag).subquery()
 titles = sa.select(Title.note_id, Title.is_short).where(Title.language == "en").subquery()
 is_english = sa.and_(Title.note_id == Note.id, Title.language == "en", Title.is_short.is_(True))
 counts = sa.select(Tag.note_id, sa.func.count().label("count")).group_by(Tag.note_id).subquery()
+tags_alias, tags_cte = tags_of_notes.alias(), tags_of_notes.element.cte().alias()
+ids_twice = sa.union_all(sa.select(Note.id), sa.select(Tag.id)).subquery()
+stars = sa.select(Note.id, Note.stars)
+stars_twice = sa.union_all(stars, stars).cte().alias()
+some_or_all_stars = sa.union(stars.where(Note.id > 1), stars).cte().alias()
+stars_or_ranks = sa.union(stars, sa.select(Tag.id, Tag.rank)).subquery()
+stars_and_no_ranks = sa.except_(stars, sa.select(Tag.note_id, Tag.rank)).subquery()
+stars_and_ranks = sa.intersect_all(sa.select(Tag.note_id, Tag.rank), stars).subquery()
+SomeOrAll = aliased(Note, sa.union(sa.select(Note).where(Note.id > 1), sa.select(Note)).subquery())
+pairs = sa.union(sa.select(Note.id, Other.stars).join(Other, sa.true()), sa.select(Note.id, Note.stars)).subquery()
+first_ancestors = sa.select(Tag.id.label("leaf"), Tag.id, Tag.note_id).cte(recursive=True)
+ancestors = first_ancestors.union_all(
+    sa.select(first_ancestors.c.leaf, Tag.id, Tag.note_id).join(Tag, Tag.id == first_ancestors.c.note_id)
+)
+
+
+def size_of(column: Any) -> Any:
+    """Return an expression that is another object at each call."""
+    return sa.func.length(column)
 
 
 @pytest.mark.parametrize(
@@ -89,6 +108,19 @@ counts = sa.select(Tag.note_id, sa.func.count().label("count")).group_by(Tag.not
         sa.select(Note.id, Tag.name).join(Tag).distinct().order_by(Note.id),
         sa.select(Note.id, Tag.rank, sa.func.count()).join(Tag).group_by(Note.id, Tag.rank).order_by(Note.id),
         sa.select(tags_of_notes).order_by(tags_of_notes.c.id),
+        sa.select(tags_alias).order_by(tags_alias.c.id),
+        sa.select(tags_cte).order_by(tags_cte.c.id),
+        sa.select(ids_twice).order_by(ids_twice.c.id),
+        sa.select(stars_twice).order_by(stars_twice.c.id),
+        sa.select(stars_or_ranks).order_by(stars_or_ranks.c.id),
+        sa.select(stars_and_ranks).order_by(stars_and_ranks.c.note_id, stars_and_ranks.c.rank),
+        sa.select(pairs).order_by(pairs.c.id),
+        sa.select(ancestors.c.leaf, ancestors.c.id).order_by(ancestors.c.id),
+        sa.select(Note).join(ancestors, ancestors.c.id == Note.id).order_by(Note.id),
+        sa.select(size_of(Tag.word)).group_by(size_of(Tag.word)).order_by(size_of(Tag.name)),
+        sa.select(size_of(Tag.word)).group_by(size_of(Tag.word)).order_by(sa.func.lower(Tag.word)),
+        sa.select(sa.func.mod(Tag.id, 2)).group_by(sa.func.mod(Tag.id, 2)).order_by(sa.func.mod(Tag.id, 3)),
+        sa.select(size_of(Other.id)).group_by(size_of(Other.id)).order_by(size_of(aliased(Note).id)),
         sa.select(Tag).order_by(Tag.rank_of_some),
         sa.select(Tag).order_by(Tag.word),
         sa.select(Note).join(Reading).where(Reading.reader_id.in_([7, 8])).order_by(Note.id),
@@ -134,6 +166,16 @@ def test_an_order_that_does_not_identify_the_row_of_each_table_is_refused(select
         sa.select(Title).where(sa.tuple_(Title.language, Title.is_short) == ("en", True)).order_by(Title.note_id),
         sa.select(Title).where(sa.tuple_(Title.language, Title.is_short).in_([("en", True)])).order_by(Title.note_id),
         sa.select(titles).order_by(titles.c.note_id, titles.c.is_short),
+        sa.select(tags_alias).order_by(tags_alias.c.id, tags_alias.c.name),
+        sa.select(tags_cte).order_by(tags_cte.c.id, tags_cte.c.name),
+        sa.select(stars_or_ranks).order_by(stars_or_ranks.c.stars, stars_or_ranks.c.id),
+        sa.select(stars_and_no_ranks).order_by(stars_and_no_ranks.c.id),
+        sa.select(some_or_all_stars).order_by(some_or_all_stars.c.id),
+        sa.select(SomeOrAll.id, SomeOrAll.stars).order_by(SomeOrAll.stars, SomeOrAll.id),
+        sa.select(Note).where(Note.id.in_(sa.select(ids_twice.c.id))).order_by(Note.id),
+        sa.select(size_of(Tag.word), sa.func.count()).group_by(size_of(Tag.word)).order_by(size_of(Tag.word)),
+        sa.select(size_of(Tag.word)).distinct().order_by(size_of(Tag.word)),
+        sa.select(-Tag.rank).group_by(-Tag.rank).order_by((-Tag.rank).desc()),
         sa.select(Tag).outerjoin(sa.join(Note, Title, is_english), Tag.note_id == Note.id).order_by(Tag.id),
     ],
     ids=lambda select: " ".join(str(select).split()),

@@ -5,6 +5,7 @@ It is imported by the first call of ``paginate``, because apps that do not pagin
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -77,7 +78,8 @@ def read_order(select: Select[Any]) -> OrderedSelect:
         raise ValueError(
             "pages would skip rows with equal values in order_by: end it with a unique column, such as the primary "
             "key. Each joined table that has several rows for a row of the others needs a unique column in order_by, "
-            "too, or one that where equates with a value. Or filter with exists, as Note.tags.any(...), without a join"
+            "too, or one that where equates with a value. Or filter without a join, with exists as "
+            "in Note.tags.any(...), or with in_(select(...))"
         )
     return OrderedSelect(select, tuple(columns))
 
@@ -112,7 +114,7 @@ def items_and_places(ordered: OrderedSelect, rows: Sequence[Any]) -> tuple[list[
     :raises ValueError: if a value of ``order_by`` is NULL.
     """
     width = len(ordered.columns)
-    names = [description["name"] for description in ordered.select.column_descriptions]
+    names = _item_names(ordered.select)
     places = [tuple(row)[-width:] for row in rows]
     if any(value is None for place in places for value in place):
         raise ValueError("a value in order_by is NULL: order by coalesce(...), or by columns that are never NULL")
@@ -120,6 +122,20 @@ def items_and_places(ordered: OrderedSelect, rows: Sequence[Any]) -> tuple[list[
     if len(names) == 1:
         return [row[0] for row in rows], places
     return [dict(zip(names, tuple(row), strict=False)) for row in rows], places
+
+
+def _item_names(select: Select[Any]) -> list[str]:
+    """Return the names of the selected entities and columns. An alias without a name has that of its class."""
+    descriptions = select.column_descriptions
+    names = [description["name"] for description in descriptions]
+    for position, description in enumerate(descriptions):
+        if names[position] is None:  # also of text("...")
+            name = getattr(description["type"], "__name__", "column")
+            numbered = (f"{name}_{number}" for number in itertools.count(1))
+            names[position] = next(
+                candidate for candidate in itertools.chain([name], numbered) if candidate not in names
+            )
+    return names
 
 
 def _after_condition(columns: Sequence[tuple[Any, bool]], place: Sequence[Any]) -> ColumnElement[bool]:

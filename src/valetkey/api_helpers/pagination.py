@@ -26,9 +26,10 @@ CURSOR_PARAMETER, LIMIT_PARAMETER = "cursor", "limit"  # the query parameters th
 class Page:
     """One page of a list, as ``paginate`` returns it.
 
-    ``items`` are the selected entities or values, or dicts by column name if several columns are selected. ``next``
-    and ``prev`` are the cursors of the next and previous page, or None if there is none. ``headers`` has the ``Link``
-    header (RFC 8288); add it to the response.
+    ``items`` are the selected entities or values, or dicts by column name if several columns are selected; an alias
+    without a name has that of its class, such as ``Note`` and then ``Note_1``. ``next`` and ``prev`` are the cursors of
+    the next and previous page, or None if there is none. ``headers`` has the ``Link`` header (RFC 8288); add it to the
+    response.
     """
 
     items: list[Any]

@@ -6,10 +6,13 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from sqlalchemy import (
+    Alias,
     BindParameter,
     Cast,
+    ClauseList,
     ColumnClause,
     ColumnElement,
+    CompoundSelect,
     Label,
     Select,
     Table,
@@ -29,7 +32,7 @@ from sqlalchemy.sql.elements import (
     True_,
     _label_reference,
 )
-from sqlalchemy.sql.selectable import AliasedReturnsRows, FromClause, FromGrouping, Join
+from sqlalchemy.sql.selectable import AliasedReturnsRows, FromClause, FromGrouping, Join, SelectStatementGrouping
 
 _Pair = tuple[Any, Any]
 _TRUTH_OPERATORS = {operators.is_true, operators.is_false}
@@ -79,8 +82,12 @@ class _DeterminedColumns:
     def includes(self, expression: Any) -> bool:
         """Return whether the value of an expression follows from the determined columns."""
         expression = _without_label(expression)
-        parts = [part for part in visitors.iterate(expression) if isinstance(part, ColumnClause | TextClause)]
-        return expression in self._determined or all(part in self._determined for part in parts)
+        if isinstance(expression, ClauseList):  # SQLAlchemy makes one of a function in group_by
+            return all(map(self.includes, expression.clauses))
+        parts = _columns_of(expression)
+        if expression in self._determined or all(part in self._determined for part in parts):
+            return True
+        return len(parts) > 0 and any(_is_same(expression, determined) for determined in self._determined)
 
     def _add_from(self, from_clause: FromClause, outer_tables: list[FromClause]) -> None:
         """Add a table or join.
@@ -122,6 +129,22 @@ def _without_label(expression: Any) -> Any:
     while isinstance(expression, Label | _label_reference):
         expression = expression.element
     return expression
+
+
+def _columns_of(expression: Any) -> list[Any]:
+    return [part for part in visitors.iterate(expression) if isinstance(part, ColumnClause | TextClause)]
+
+
+def _is_same(expression: Any, other: Any) -> bool:
+    """Return whether two expressions are the same SQL with the same columns and values.
+
+    A function that is written twice, as in ``group_by`` and ``order_by``, is two objects.
+    """
+    # Columns have the same hash if they are of the same table or alias, also if they are ORM attributes.
+    if list(map(hash, _columns_of(expression))) != list(map(hash, _columns_of(other))):
+        return False
+    compiled, other_compiled = expression.compile(), other.compile()
+    return str(compiled) == str(other_compiled) and compiled.params == other_compiled.params
 
 
 def _without_parentheses(from_clause: FromClause) -> FromClause:
@@ -175,18 +198,54 @@ def _is_one_value(expression: Any) -> bool:
 
 def _has_key(table: FromClause, determined: set[Any]) -> bool:
     """Return whether the determined columns include a primary key, or all columns of a unique constraint or index."""
-    columns = [column for column in table.c if column in determined]
-    inner = getattr(table, "element", None) if isinstance(table, AliasedReturnsRows) else None
-    if isinstance(inner, Select):
-        names = {column.key for column in columns}
-        inner_columns = [column for name, column in inner.selected_columns.items() if name in names]
-        return identifies_rows(inner, map(_without_label, inner_columns))
-    base_columns = {base for column in columns for base in column.base_columns}
-    return any(
-        set(key) <= base_columns
-        for base_table in {base.table for base in base_columns if isinstance(getattr(base, "table", None), Table)}
-        for key in _unique_keys(base_table)
-    )
+    return _is_key(frozenset(name for name, column in table.c.items() if column in determined), table)
+
+
+def _is_key(names: frozenset[str], rows: Any) -> bool:
+    """Return whether no two rows have the same values in some columns.
+
+    :param names: the names of the columns.
+    :param rows: a table, a query, or what SQLAlchemy puts around them: an alias, a subquery, a CTE.
+    """
+    while isinstance(rows, AliasedReturnsRows | SelectStatementGrouping):
+        rows = rows.element
+    if isinstance(rows, Table):
+        return any(names.issuperset(column.key for column in key) for key in _unique_keys(rows))
+    if isinstance(rows, Select):
+        columns = [column for name, column in rows.selected_columns.items() if name in names]
+        return identifies_rows(rows, map(_without_label, columns))
+    return isinstance(rows, CompoundSelect) and _is_key_of_compound(names, rows)
+
+
+def _is_key_of_compound(names: frozenset[str], compound: CompoundSelect[Any]) -> bool:
+    """Return whether no two rows of a ``UNION`` or another compound have the same values in some columns.
+
+    All rows of a compound are distinct unless it has ``ALL``. The rows of ``EXCEPT`` and ``INTERSECT`` are rows of the
+    first select. A ``UNION`` of rows of one table has each of its rows once.
+    """
+    operation, _, all_rows = compound.keyword.name.partition("_")
+    if operation != "UNION" and _is_key(names, compound.selects[0]):
+        return True
+    if all_rows:
+        return False
+    if names.issuperset(compound.selected_columns.keys()):
+        return True
+    tables = {_selected_table(select) for select in compound.selects}
+    selected = {tuple(column.base_columns for column in select.selected_columns) for select in compound.selects}
+    if len(tables) > 1 or None in tables or len(selected) > 1:
+        return False
+    columns = [column for name, column in compound.selects[0].selected_columns.items() if name in names]
+    return _is_key(frozenset(str(base.key) for column in columns for base in column.base_columns), *tables)
+
+
+def _selected_table(select: Any) -> Table | None:
+    """Return the table, if all columns that a query selects are those of one table, or of one alias of it."""
+    columns = select.selected_columns.values()
+    sources = {getattr(column, "table", None) for column in map(_without_label, columns)}
+    source = sources.pop() if len(sources) == 1 else None
+    while isinstance(source, Alias):
+        source = source.element
+    return source if isinstance(source, Table) else None
 
 
 def _unique_keys(table: Table) -> Iterator[Iterable[Any]]:
