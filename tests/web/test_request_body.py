@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import socket
 from typing import Any
 from urllib.parse import urlencode
 
@@ -14,6 +15,7 @@ from werkzeug.test import TestResponse
 from tests.support.app import MakeApp
 from tests.support.browser_client import CALLBACK, CODE_VERIFIER, EMAIL, Browser, sign_in_new_account
 from tests.support.store_assertions import assert_store_unchanged
+from tests.support.wsgi_servers import PLAIN_APP, served_app
 from valetkey.authorization_server.clients.service import register_client
 from valetkey.runtime import Runtime
 from valetkey.web.request_body import RecordedInput
@@ -120,6 +122,19 @@ def test_a_consent_form_that_is_cut_off_decides_nothing(ada: Browser, make_strea
 
     assert refused.status_code == 400 and "not received completely" in refused.text
     assert "code=" in post(ada, path, form).location
+
+
+@pytest.mark.parametrize("body", [b"zz\r\na=b\r\n0\r\n\r\n", b"3\r\na=bcd\r\n0\r\n\r\n"], ids=["size", "end"])
+def test_a_malformed_chunk_is_refused_under_gunicorn(body: bytes) -> None:
+    with served_app("gunicorn", PLAIN_APP, {}) as server:
+        host = server.url.removeprefix("http://")
+        with socket.create_connection(host.split(":"), timeout=30) as connection:
+            fields = f"Host: {host}\r\nContent-Type: {FORM}\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
+            connection.sendall(f"POST /oauth/token HTTP/1.1\r\n{fields}".encode() + body)
+            response = connection.makefile("rb").read().decode()
+
+        assert response.startswith("HTTP/1.1 400 ") and "not received completely" in response, response
+        assert "Traceback" not in server.log
 
 
 def test_a_body_that_arrives_in_pieces_is_read_to_its_end(ada: Browser) -> None:

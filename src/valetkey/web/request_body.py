@@ -104,7 +104,7 @@ def read_body(environ: Environ) -> bytes:
     try:
         while len(body) < expected and (data := stream.read(expected - len(body))):
             body += data
-    except (OSError, ValueError) as cause:  # the connection was closed, or a chunk is malformed
+    except Exception as cause:  # the connection was closed, or a chunk is malformed: servers have their own classes
         raise InvalidRequest(_INCOMPLETE) from cause
     if length is not None and len(body) < length:
         raise InvalidRequest(_INCOMPLETE)
