@@ -8,13 +8,16 @@ from pathlib import Path
 
 import httpx
 import pytest
-from flask import Flask, abort
+from flask import Flask, abort, current_app, g, request
+from flask_restful import Api, Resource
 
 from tests.support.app import MakeApp
 from tests.support.postgres import PostgreSQLServer
 from tests.support.redis_server import RedisServer
 from tests.support.valetkey_server import Deployment, RunningServer
+from valetkey import require_oauth
 from valetkey.storage.schema import HEAD_REVISION
+from valetkey.web.wsgi import before_first_request
 
 PATHS = {"health_path": "/healthz", "readiness_path": "/readyz"}
 ALL_OK = {"startup": "ok", "store": "ok", "schema": "ok", "keys": "ok", "counters": "ok", "worker": "ok"}
@@ -95,6 +98,42 @@ def test_a_readiness_check_before_the_first_request_makes_the_startup_check(
     app.add_url_rule("/account", "their_account", lambda: "theirs")  # too late for the check
 
     assert app.test_client().get("/api/public").status_code == 200
+
+
+@pytest.mark.parametrize("read", [lambda: current_app.name, lambda: request.path, lambda: g.user])
+def test_a_readiness_check_may_come_first_if_decorators_of_methods_use_the_request(
+    make_app: MakeApp, sqlite_store_url: str, read: Callable[[], object]
+) -> None:
+    app = make_app(sqlite_store_url, **PATHS)
+    app.before_request(lambda: setattr(g, "user", "ada"))
+
+    def decorate(method: Callable[..., object]) -> Callable[..., object]:
+        read()
+        return method
+
+    class Note(Resource):  # type: ignore[misc]  # Flask-RESTful has no types
+        method_decorators = (decorate, require_oauth("notes:read"))
+
+        def get(self) -> str:
+            return "note"
+
+    Api(app).add_resource(Note, "/api/a-note")
+    client = app.test_client()
+
+    assert client.get("/readyz").status_code == 200
+    assert client.get("/api/a-note").status_code == 401
+
+
+def test_an_unexpected_error_in_the_startup_check_is_logged(
+    make_app: MakeApp, sqlite_store_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = make_app(sqlite_store_url, **PATHS)
+    before_first_request(app, lambda: {}["nothing"])
+
+    unavailable = app.test_client().get("/readyz")
+
+    assert (unavailable.status_code, unavailable.json["checks"]["startup"]) == (503, "failed")
+    assert "not ready, startup: 'nothing'\n  Traceback" in caplog.text
 
 
 def test_a_route_of_the_app_with_the_path_comes_first(make_app: MakeApp, sqlite_store_url: str) -> None:

@@ -34,7 +34,8 @@ def get_called_method(view_class: Any, http_method: str) -> Any:
 
     For HEAD, it is ``get`` if the class has no ``head``. The method is decorated with the class's
     ``method_decorators`` if they take effect. It cannot be said which method is called if the class dispatches requests
-    or creates its instances itself, or sets methods of its instances.
+    or creates its instances itself, or sets methods of its instances, or if a decorator raises an exception: it may
+    need what the app's hooks set for a request.
     """
     applies_decorators = _DISPATCHING_MODULES.get(_dispatching_module(view_class))
     if applies_decorators is None:
@@ -47,8 +48,11 @@ def get_called_method(view_class: Any, http_method: str) -> Any:
     decorators = getattr(view_class, "method_decorators", ())
     if isinstance(decorators, Mapping):  # not those of "get" for HEAD, which is how Flask-RESTful does it
         decorators = decorators.get(http_method.lower(), ())
-    for decorate in decorators:
-        method = decorate(method)
+    try:
+        for decorate in decorators:
+            method = decorate(method)
+    except Exception:
+        return None
     return method
 
 

@@ -127,7 +127,8 @@ class Readiness(ABC):
         """Return the result of one check; log why it failed if it did not fail before."""
         try:
             return "none" if check() == "none" else "ok"
-        except (BackendUnavailable, SettingsError) as error:
+        except Exception as error:
             if self._checks.get(name) != "failed":
-                _log.warning("not ready, %s: %s", name, error)
+                is_explained = isinstance(error, BackendUnavailable | SettingsError)
+                _log.warning("not ready, %s: %s", name, error, exc_info=not is_explained)
             return "failed"

@@ -65,7 +65,12 @@ def runs_once(hook: Any) -> bool:
 
 
 def prepare_for_requests(app: Flask) -> None:
-    """Call the functions of ``before_first_request`` that have not returned yet, as the first request would do."""
-    for hook in app.before_request_funcs.get(None, ()):
-        if runs_once(hook):
-            hook()
+    """Call the functions of ``before_first_request`` that have not returned yet, as the first request would do.
+
+    They are called in the context of a request: they call code of the app, which may use it.
+    """
+    hooks = [hook for hook in app.before_request_funcs.get(None, ()) if runs_once(hook)]
+    if hooks:
+        with app.test_request_context():
+            for hook in hooks:
+                hook()
