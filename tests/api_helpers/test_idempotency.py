@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from flask import Blueprint, Flask, Response, abort, current_app, jsonify, request, send_file
 from flask.views import MethodView
+from werkzeug.exceptions import BadRequestKeyError, NotFound
 
 from tests.support.app import ENCRYPTION_KEY, MakeApp
 from tests.support.browser_client import Browser
@@ -348,11 +349,20 @@ def test_an_idempotent_view_may_call_another_one(app: Flask, shop_api: Shop) -> 
     assert (repeated.data, shop_api.order_count) == (first.data, 1)
 
 
-@pytest.mark.parametrize("error", [RuntimeError("stuck"), SystemExit()])
+@pytest.mark.parametrize(
+    ("error", "setting"),
+    [
+        (RuntimeError("stuck"), "TESTING"),
+        (SystemExit(), "TESTING"),
+        (NotFound(), "TRAP_HTTP_EXCEPTIONS"),
+        (BadRequestKeyError("amount"), "TRAP_BAD_REQUEST_ERRORS"),
+        (BadRequestKeyError("amount"), "DEBUG"),
+    ],
+)
 def test_an_exception_that_gets_no_response_releases_the_key(
-    app: Flask, shop_api: Shop, runtime: Runtime, error: BaseException
+    app: Flask, shop_api: Shop, runtime: Runtime, error: BaseException, setting: str
 ) -> None:
-    app.config["PROPAGATE_EXCEPTIONS"] = True
+    app.config.update({"PROPAGATE_EXCEPTIONS": True, setting: True})
 
     def fail() -> Any:
         raise error

@@ -58,4 +58,4 @@ def becomes_response(error: Exception) -> bool:
     if not ((current_app.testing or current_app.debug) if propagates is None else propagates):
         return True
     has_handler = current_app._find_error_handler(error, request.blueprints) is not None
-    return has_handler or isinstance(error, HTTPException)
+    return has_handler or (isinstance(error, HTTPException) and not current_app.trap_http_exception(error))
