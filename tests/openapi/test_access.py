@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import pytest
@@ -61,6 +62,12 @@ def test_the_limit_of_a_public_decorator_around_a_protected_view_is_documented()
     assert operation["x-access"] == f"Needs the scope {READ}."
     assert [policy["limit"] for policy in operation["x-rate-limit"]["policies"]] == [60, 5]
     assert {"401", "403", "429"} <= set(operation["responses"])
+
+
+def test_the_decorator_of_a_function_that_a_partial_calls_is_documented() -> None:
+    guarded = require_oauth("notes:read")(lambda number: str(number))
+
+    assert operation_of(functools.partial(guarded, 3))["security"][0] == {"oauth2": ["notes:read"]}
 
 
 def test_an_alternative_that_needs_more_than_another_is_left_out() -> None:

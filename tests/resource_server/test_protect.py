@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -187,6 +188,7 @@ def denying(make_app: MakeApp, sqlite_store_url: str) -> Browser:
     """An app with ``protect_by_default`` and undecorated routes."""
     app = make_app(sqlite_store_url, protect_by_default=True)
     app.add_url_rule("/api/forgotten", "forgotten", caller)
+    app.add_url_rule("/api/partial", "partial", functools.partial(require_oauth("notes:read")(caller)))
     app.add_url_rule("/page", "page", caller)
     app.add_url_rule("/both", "both", caller)
     app.add_url_rule("/api/both", "both")
@@ -209,6 +211,7 @@ def test_an_undecorated_route_denies_all_calls(denying: Browser, path: str) -> N
 def test_decorated_routes_and_routes_outside_the_prefix_stay_accessible(denying: Browser) -> None:
     assert denying.call(None, "/api/public").status_code == 200
     assert denying.call(token(denying, "profile")).status_code == 200
+    assert denying.call(token(denying, "notes:read"), "/api/partial").status_code == 200
     assert [denying.call(None, path).status_code for path in ("/page", "/both", "/apiary")] == [200] * 3
     assert denying.http.delete("/api/mixed").status_code == 200
     assert denying.http.options("/api/forgotten").status_code == 200

@@ -6,6 +6,7 @@ function, which Flask never calls. Does not import Flask.
 
 from __future__ import annotations
 
+import functools
 import inspect
 import sys
 import weakref
@@ -42,7 +43,7 @@ def record_decorated_view(view: Callable[..., Any], decorated: Callable[..., Any
     :param decorator: its name, such as ``@public``.
     """
     if _is_being_defined(view):
-        for function in _unwrap(view):  # the route decorator may be below another decorator
+        for function in iter_wrapped(view):  # the route decorator may be below another decorator
             if isinstance(function, FunctionType):
                 _decorated_views[function] = decorator, getattr(decorated, PROTECTION_ATTRIBUTE)
 
@@ -73,12 +74,12 @@ def find_misplaced_decorators(app: HasViewsAndHooks) -> dict[str, str]:
     in_use = {
         id(getattr(function, PROTECTION_ATTRIBUTE, None))
         for registered in functions.values()
-        for function in _unwrap(registered)
+        for function in iter_wrapped(registered)
     }
     return {
         name: decorator
         for name, registered in functions.items()
-        for function in _unwrap(registered)
+        for function in iter_wrapped(registered)
         if (decorator := _find_unused_decorator(function, in_use))
     }
 
@@ -94,8 +95,12 @@ def _find_unused_decorator(function: Any, in_use: set[int]) -> str | None:
     return None if id(protection) in in_use else decorator
 
 
-def _unwrap(function: Any) -> Iterator[Any]:
-    """Yield a function, and the functions that ``functools.wraps`` says it wraps, from the outside in."""
+def iter_wrapped(function: Any) -> Iterator[Any]:
+    """Yield a function, and the functions that it wraps, from the outside in.
+
+    It wraps those that ``functools.wraps`` and ``functools.partial`` name.
+    """
     while function is not None:
         yield function
-        function = getattr(function, "__wrapped__", None)
+        inner = function.func if isinstance(function, functools.partial) else None
+        function = getattr(function, "__wrapped__", inner)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeVar, Unpack
 
 from flask import Blueprint
@@ -15,6 +15,7 @@ from valetkey.resource_server.protection import (
 )
 from valetkey.web.class_views import get_called_method
 
+from .misplaced_decorators import iter_wrapped
 from .require_oauth import bucket_name
 
 _BLUEPRINT_ATTRIBUTE = "__valetkey_protect__"  # attribute of a blueprint: its BlueprintProtection
@@ -98,15 +99,9 @@ def list_own_protections(view: View, http_method: str) -> tuple[RouteProtection,
     decorated: list[Any] = [view]
     if view_class is not None:
         decorated += [getattr(view_class, "dispatch_request", None), get_called_method(view_class, http_method)]
-    return tuple(dict.fromkeys(protection for item in decorated for protection in _iter_protections(item)))
-
-
-def _iter_protections(view: Any) -> Iterator[RouteProtection]:
-    """Yield what each decorator of a function requires, outermost first; decorators of other packages repeat it."""
-    while view is not None:
-        if (protection := get_protection(view)) is not None:
-            yield protection
-        view = getattr(view, "__wrapped__", None)
+    protections = (get_protection(function) for item in decorated for function in iter_wrapped(item))
+    # Decorators of other packages repeat the protection of what they wrap.
+    return tuple(dict.fromkeys(protection for protection in protections if protection is not None))
 
 
 def find_blueprint_protection(app: HasViews, endpoint: str, view: View) -> RouteProtection | None:
