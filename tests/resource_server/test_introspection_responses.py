@@ -41,9 +41,11 @@ BAD_RESPONSES: dict[str, dict[str, Any]] = {
     "an ID token of Cognito": {"token_use": "id"},
     "a refresh token by its token_type": {"token_type": "refresh_token"},
     "a list as token_use": {"token_use": ["access"]},
-    "an ID token by its nonce": {"nonce": "n"},
-    "an ID token by its at_hash": {"at_hash": "h"},
-    "a logout token": {"events": {}},
+    "an ID token of Keycloak with a scope": {"typ": "ID", "nonce": "n"},
+    "an ID token by its nonce": {"nonce": "n", "scope": None},
+    "an ID token by its nonce, with an empty scope": {"nonce": "n", "scope": ""},
+    "an ID token by its at_hash": {"at_hash": "h", "scope": None},
+    "a logout token": {"events": {}, "scope": None},
     "without a client": {"client_id": None},
     "not yet valid": {"nbf": 4_000_000_000},
 }
@@ -67,6 +69,7 @@ def test_a_token_whose_response_does_not_fit_is_refused(
         {"token_type": "bearer"},
         {"token_type": "access_token"},
         {"typ": "Bearer", "nonce": "n"},
+        {"nonce": "n", "at_hash": "h"},  # authentik
     ],
     ids=str,
 )
@@ -107,6 +110,16 @@ def test_a_token_without_exp_is_accepted_if_no_response_is_remembered(clock: Clo
     for number in (1, 2):
         assert api.accepts("opaque")
         assert issuer.requested_paths.count(INTROSPECTION_PATH) == number
+
+
+def test_a_response_can_be_remembered_for_a_fraction_of_a_second(clock: Clock, issuer: FakeIssuer) -> None:
+    client = IntrospectionClient(client_id="notes api", client_secret="s3cret", remember=2.5)
+    api = StandaloneApi(clock, TrustedIssuer(issuer.url, introspection=client))
+
+    for seconds, requests in ((0, 1), (2, 1), (1, 2)):
+        clock.forward(seconds)
+        assert api.accepts("opaque")
+        assert issuer.requested_paths.count(INTROSPECTION_PATH) == requests
 
 
 def test_the_audience_of_a_response_can_be_a_list(api: StandaloneApi, issuer: FakeIssuer) -> None:

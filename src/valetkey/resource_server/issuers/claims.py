@@ -61,18 +61,22 @@ def build_access_token(claims: Claims, issuer: TrustedIssuer, resource: str, now
     )
 
 
-def check_is_access_token(claims: Claims) -> None:
+def check_is_access_token(claims: Claims, *, is_introspected: bool = False) -> None:
     """Check that a JWT, or the token that an introspection response is about, is no other token of the issuer.
 
     ID tokens and refresh tokens of the same issuer may pass all other checks (RFC 8725 §3.12). Not to be called for a
     JWT with ``typ: at+jwt`` in its header.
 
     :param claims: the claims of the JWT, or the members of the introspection response; none is ``None``.
+    :param is_introspected: whether they are the members of an introspection response. One with a ``scope`` is about an
+        access token (RFC 7662 §2.2); authentik puts the claims of the ID token into it, too.
     :raises InvalidToken: if it is not an access token.
     """
     for name, kinds in _KINDS_OF_ACCESS_TOKENS.items():
         if name in claims and str(claims[name]).lower() not in kinds:
             raise invalid_token(f"its {name} is not that of an access token")
+    if is_introspected and claims.get("scope"):
+        return
     other_claims = [name for name in _OTHER_TOKEN_CLAIMS if name in claims]
     # Keycloak before 24 has the nonce in access tokens too, but with typ Bearer.
     if other_claims and not any(name in claims for name in _KINDS_OF_ACCESS_TOKENS):

@@ -42,7 +42,7 @@ class IntrospectionClient:
     method: Literal["client_secret_basic", "client_secret_post"] = "client_secret_basic"
     prefix: str = ""
     always: bool = False
-    remember: int = 5
+    remember: float = 5
 
     def __post_init__(self) -> None:
         for name in ("client_id", "client_secret"):
@@ -56,7 +56,7 @@ class IntrospectionClient:
             raise ValueError(f"method must be client_secret_basic or client_secret_post, not {self.method!r}")
         if self.endpoint is not None and (problem := _url_problem(self.endpoint)):
             raise ValueError(f"endpoint {self.endpoint!r} cannot be used: {problem}")
-        if not isinstance(self.remember, int) or not 0 <= self.remember <= MAX_REMEMBER_S:
+        if not isinstance(self.remember, int | float) or not 0 <= self.remember <= MAX_REMEMBER_S:
             raise ValueError(f"remember must be a number between 0 and {MAX_REMEMBER_S} seconds")
 
 

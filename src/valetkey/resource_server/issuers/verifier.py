@@ -144,7 +144,7 @@ class TrustedIssuerTokenVerifier:
         """
         if members.get("iss", issuer.issuer) != issuer.issuer:
             raise invalid_token("the introspection response names another issuer")
-        check_is_access_token(members)
+        check_is_access_token(members, is_introspected=True)
         with_expiry = {"exp": now + MAX_REMEMBER_S, **members}
         token = build_access_token(with_expiry, issuer, self._resource, now, self._leeway_s)
         return replace(token, claims=members)
