@@ -90,6 +90,11 @@ def test_a_class_cannot_be_decorated(decorate: Callable[[Any], Any]) -> None:
         decorate(api.route("/api/notes")(Notes))
 
 
+@pytest.mark.parametrize("decorate", DECORATORS)
+def test_a_class_that_is_called_as_a_view_can_be_decorated(decorate: Callable[[Any], Any]) -> None:
+    assert callable(decorate(dict))
+
+
 def test_the_decorators_of_a_class_take_effect() -> None:
     app = make_app()
 

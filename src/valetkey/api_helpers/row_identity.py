@@ -143,8 +143,8 @@ def _is_same(expression: Any, other: Any) -> bool:
     # Columns have the same hash if they are of the same table or alias, also if they are ORM attributes.
     if list(map(hash, _columns_of(expression))) != list(map(hash, _columns_of(other))):
         return False
-    compiled, other_compiled = expression.compile(), other.compile()
-    return str(compiled) == str(other_compiled) and compiled.params == other_compiled.params
+    compiled, other_compiled = (item.compile() for item in (expression, other))
+    return (compiled.string, compiled.params) == (other_compiled.string, other_compiled.params)
 
 
 def _without_parentheses(from_clause: FromClause) -> FromClause:

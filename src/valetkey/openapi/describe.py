@@ -15,7 +15,7 @@ from types import FunctionType, UnionType
 from typing import Any, TypeVar, cast
 
 from valetkey.resource_server.routes import Route
-from valetkey.web.class_views import check_is_no_class
+from valetkey.web.class_views import check_is_no_class_based_view
 
 View = TypeVar("View", bound=Callable[..., Any])
 DESCRIPTION_ATTRIBUTE = "__valetkey_description__"
@@ -68,7 +68,7 @@ def describe(
 
     The log and ``valetkey check`` name what cannot be documented; requests are not affected.
 
-    :raises ValueError: if the view is a class; raised when the decorator is applied.
+    :raises ValueError: if the view is a ``MethodView``; raised when the decorator is applied.
     """
     description = ViewDescription(body, query, headers, response, status, errors)
 
@@ -76,7 +76,7 @@ def describe(
         described = _copy_view(view)
         setattr(described, DESCRIPTION_ATTRIBUTE, description)
         if not hasattr(view, DESCRIPTION_ATTRIBUTE):  # a route decorator below ``describe`` has registered the view
-            with contextlib.suppress(AttributeError):  # a method of an object has no attributes of its own
+            with contextlib.suppress(AttributeError, TypeError):  # methods of objects and built-in classes have none
                 setattr(view, DESCRIPTION_ATTRIBUTE, description)
         return described
 
@@ -86,9 +86,9 @@ def describe(
 def _copy_view(view: View) -> View:
     """Return a copy of a view, so that describing the copy does not change the original.
 
-    :raises ValueError: if the view is a class, which is not what Flask calls.
+    :raises ValueError: if the view is a ``MethodView``, which is not what Flask calls.
     """
-    check_is_no_class(view)
+    check_is_no_class_based_view(view)
     copied: Any
     if isinstance(view, FunctionType):  # a copy and not a wrapper, which each call would pass
         copied = FunctionType(view.__code__, view.__globals__, view.__name__, view.__defaults__, view.__closure__)

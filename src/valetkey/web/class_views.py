@@ -17,12 +17,14 @@ _ATTRIBUTE_SETTERS = frozenset({"setattr", "vars", "__dict__", "__setattr__"})
 _LIBRARIES = frozenset({"builtins", "flask", "flask_restful", "flask_restx", "typing"})  # none of them does this
 
 
-def check_is_no_class(view: object) -> None:
-    """Check that the view to be decorated is no class: frameworks register the class, and would not call the decorator.
+def check_is_no_class_based_view(view: object) -> None:
+    """Check that what is to be decorated is no class with ``as_view``: frameworks would not call the decorator.
 
-    :raises ValueError: if it is a class.
+    They register the class itself. Another class may be a view, as ``dict`` is.
+
+    :raises ValueError: if it is such a class.
     """
-    if isinstance(view, type):
+    if isinstance(view, type) and hasattr(view, "as_view"):
         raise ValueError(
             f"the class {view.__name__} cannot be decorated: list the decorator in the class's `decorators`, as in "
             "`decorators = [require_oauth(...)]`, or decorate its methods"

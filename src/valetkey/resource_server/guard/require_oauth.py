@@ -75,8 +75,8 @@ def require_oauth(scope: Any = None, **options: Any) -> Any:
         server's API.
     :param acr: how the user must have signed in: any one of these space-separated ``acr`` values (RFC 9470).
     :param max_age: how many seconds may have passed since the user signed in (RFC 9470).
-    :raises ValueError: if an argument is invalid, or the view is a class; raised when the decorator is applied, not in
-        requests.
+    :raises ValueError: if an argument is invalid, or the view is a ``MethodView``; raised when the decorator is
+        applied, not in requests.
     """
     if callable(scope):
         return _guard(scope, build_protection(None, bucket=bucket_name(scope)))
@@ -100,8 +100,8 @@ def public(view: Any = None, /, *, limit: str | RateLimit | None = None, cost: i
     :param limit: how often each network address may call the view, such as ``"60/minute burst 10"``; or a
         ``RateLimit``. It cannot be a limit per plan, since a caller without a token has no plan.
     :param cost: how many calls one call counts as, in the limit.
-    :raises ValueError: if an argument is invalid, or the view is a class; raised when the decorator is applied, not in
-        requests.
+    :raises ValueError: if an argument is invalid, or the view is a ``MethodView``; raised when the decorator is
+        applied, not in requests.
     """
     if view is not None and not callable(view):
         raise ValueError(f"pass the limit by name: public(limit={view!r})")
