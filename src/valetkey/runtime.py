@@ -45,6 +45,7 @@ from .settings import Settings
 from .settings.sources import SettingsSources
 from .storage import served_as
 from .storage.engine.clock import store_clock
+from .storage.engine.daemon_thread import start_daemon_thread
 from .storage.engine.open import open_store, sqlite_path
 from .storage.engine.transaction import StoreUnavailable
 from .storage.grants import AuthorizationCode, Grant
@@ -213,14 +214,15 @@ class Runtime:
     def start_worker(self) -> None:
         """Start a thread that sends queued mail and logout tokens, and runs hourly tasks.
 
-        Do nothing if this process has one, or may not have one. Of several processes with such a thread, only one works
-        at a time.
+        Do nothing if this process has one, or may not have one, or if the system allows no more threads. Of several
+        processes with such a thread, only one works at a time.
         """
         if not self.may_run_worker or (self._worker_thread is not None and self._worker_thread.is_alive()):
             return
         self._stop, run = threading.Event(), self.make_worker().run
-        self._worker_thread = threading.Thread(target=run, args=(self._stop,), name="valetkey-worker", daemon=True)
-        self._worker_thread.start()
+        self._worker_thread = start_daemon_thread("valetkey-worker", run, self._stop)
+        if self._worker_thread is None:
+            return
         # Worker processes of a server exit without atexit handlers, but with multiprocessing's finalizers.
         util.Finalize(self, _stop_worker, (self._stop, self._worker_thread), exitpriority=20)
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterable
 from multiprocessing import util
+
+from valetkey.storage.engine.daemon_thread import start_daemon_thread
 
 _INTERVAL_S = 1.0
 _log = logging.getLogger("valetkey")
@@ -15,7 +18,8 @@ class BackgroundThread:
     """Thread that runs each job once a second, and once more when the process exits.
 
     The first call of ``ensure_running`` starts the thread. If a job raises an exception, the exception is logged and
-    the job runs again a second later. Each process has its own thread, also after a fork.
+    the job runs again a second later. Each process has its own thread, also after a fork. If the system allows no more
+    threads, what requests have recorded stays in memory, and the start is tried again.
     """
 
     def __init__(self) -> None:
@@ -24,6 +28,8 @@ class BackgroundThread:
         self._thread: threading.Thread | None = None
         self._stop_event = threading.Event()
         self._start_lock = threading.Lock()
+        self.has_failed = False  # whether the last start failed; ``ensure_running`` tries again once a second
+        self._retry_at = 0.0
 
     def add(self, job: Callable[[], None], *, at_exit: Callable[[], None] | None = None) -> None:
         """Add a job that runs once a second.
@@ -34,7 +40,7 @@ class BackgroundThread:
         self._exit_jobs.append(at_exit or job)
 
     def ensure_running(self) -> None:
-        """Start the thread unless it is running. If it is running, the call takes 0.1 us."""
+        """Start the thread unless it is running or cannot be started. If it is running, the call takes 0.1 us."""
         if self._thread is None or not self._thread.is_alive():
             self._start()
 
@@ -57,14 +63,16 @@ class BackgroundThread:
         with self._start_lock:
             if self._thread is not None and self._thread.is_alive():
                 return
+            if self.has_failed and time.monotonic() < self._retry_at:
+                return
             self._stop_event = threading.Event()
-            self._thread = threading.Thread(
-                target=_run_periodically,
-                args=(self.run_jobs, self._stop_event),
-                name="valetkey-background",
-                daemon=True,
+            self._thread = start_daemon_thread(
+                "valetkey-background", _run_periodically, self.run_jobs, self._stop_event
             )
-            self._thread.start()
+            self.has_failed = self._thread is None
+            if self.has_failed:
+                self._retry_at = time.monotonic() + _INTERVAL_S
+                return
             # Worker processes exit without atexit handlers, but with multiprocessing's finalizers.
             util.Finalize(self, self.close, exitpriority=10)
 

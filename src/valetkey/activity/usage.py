@@ -58,9 +58,10 @@ class UsageBuffer:
         :param now: time of the call, in seconds since 1970.
         """
         calls = self._calls
-        if not calls:
-            self._background.ensure_running()
+        is_first = not calls
         calls.append((token, method, url_rule, status, now))
+        if is_first or self._background.has_failed:
+            self._background.ensure_running()
         if len(calls) > _MAX_CALLS:  # the background thread is late, or does not run
             with self._lock:
                 self._count_calls()

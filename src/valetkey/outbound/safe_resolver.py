@@ -10,6 +10,7 @@ from ipaddress import ip_address
 from urllib.parse import SplitResult, urlsplit
 
 from valetkey.protocol.uri import resource_uri_problem
+from valetkey.storage.engine.daemon_thread import start_daemon_thread
 
 from .addresses import Address, is_permitted, parse_networks
 from .errors import FetchFailed, FetchRefused
@@ -66,7 +67,7 @@ class SafeResolver:
 
         The lookup runs in its own thread, because a lookup by the operating system cannot be given a timeout.
 
-        :raises FetchFailed: if the host has no address, or too many lookups are in progress.
+        :raises FetchFailed: if the host has no address, too many lookups are in progress, or no thread can be started.
         :raises TimeoutError: if the deadline passes.
         """
         try:
@@ -75,9 +76,9 @@ class SafeResolver:
             results: queue.SimpleQueue[list[Address]] = queue.SimpleQueue()
         if not self._lookup_semaphore.acquire(timeout=deadline.remaining_s()):
             raise FetchFailed(f"too many name lookups are in progress to look up {host}; try again later")
-        threading.Thread(
-            target=self._run_lookup, args=(results, host, port), name="valetkey-lookup", daemon=True
-        ).start()
+        if start_daemon_thread("valetkey-lookup", self._run_lookup, results, host, port) is None:
+            self._lookup_semaphore.release()
+            raise FetchFailed(f"no thread can be started to look up {host}; try again later")
         try:
             addresses = results.get(timeout=deadline.remaining_s())
         except queue.Empty:

@@ -9,6 +9,7 @@ from collections import deque
 from typing import NamedTuple
 
 from valetkey.protocol.unavailable import BackendUnavailable
+from valetkey.storage.engine.daemon_thread import start_daemon_thread
 
 from .backends.counters import Counters, Spend
 from .caller_state import CallerState, Lease, size_lease
@@ -88,9 +89,8 @@ class LeaseRenewal:
     def _start_thread(self) -> None:
         with self._start_lock:
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="valetkey-leases", daemon=True)
-                with contextlib.suppress(RuntimeError):  # the system has no more threads: go on without
-                    self._thread.start()
+                self._thread = start_daemon_thread("valetkey-leases", self._run)
+                self._in_background = self._thread is not None  # else requests take all leases themselves
 
     def _run(self) -> None:
         while self._has_requests.wait() and not self._stop.wait(_INTERVAL_S):

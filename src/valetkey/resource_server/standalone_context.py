@@ -29,6 +29,7 @@ from valetkey.settings import Settings, SettingsError
 from valetkey.settings.environment import read_environment
 from valetkey.settings.sources import OTHER_SETTINGS, SettingsSources, config_values, get_fallbacks, read_settings
 from valetkey.storage.engine.after_fork import call_after_fork
+from valetkey.storage.engine.daemon_thread import start_daemon_thread
 
 from .issuers.config import TrustedIssuer, parse_issuers
 from .issuers.introspection import Introspector
@@ -123,7 +124,7 @@ class StandaloneContext:
         """
         with self._ready_lock:
             if not self.is_ready:
-                threading.Thread(target=self._prune_hourly, name="valetkey-pruning", daemon=True).start()
+                start_daemon_thread("valetkey-pruning", self._prune_hourly)
                 self.is_ready = True
 
     @property
