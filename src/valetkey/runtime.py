@@ -104,7 +104,7 @@ class Runtime:
             _MAX_AUTHENTICATED_SESSIONS
         )
         limits, self.plan_budgets = parse_limits(settings)
-        limiter, route_limiter = make_limiters(settings, self.store)
+        limiter, route_limiter = make_limiters(settings, self.store, lambda: self.clock())
         self.background = BackgroundThread()
         self.usage = UsageBuffer(self.store, self.background)
         self.failures = FailureBuffer(self.store, self.background)

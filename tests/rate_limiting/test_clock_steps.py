@@ -5,14 +5,18 @@ from __future__ import annotations
 from itertools import count
 
 import pytest
+from flask import Flask
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from tests.support.clock import Clock
 from tests.support.limit_bound import excess
+from valetkey import ResourceServer
 from valetkey.protocol.unavailable import BackendUnavailable
 from valetkey.rate_limiting.backends.counters import Counters, MemoryCounters
 from valetkey.rate_limiting.limit import Limit
 from valetkey.rate_limiting.limiter import Limiter
+from valetkey.runtime import Runtime
 
 START = 1_900_000_000.0
 TEN = Limit(10, 60, 10)
@@ -60,6 +64,54 @@ def test_clocks_that_differ_by_up_to_a_minute_share_one_budget(counters: Counter
     ]
 
     assert admitted.count(True) == 10
+
+
+def test_the_renewal_of_a_process_that_was_stopped_resets_no_counter(counters: Counters, key: str) -> None:
+    """Others use up the budget while the process is stopped, with a request for a lease that is not sent yet."""
+    clock, limit = Clock(START), Limit(6000, 3600, 600)
+    stopped, running = Limiter(counters, clock), Limiter(counters, clock)
+    while not stopped.renewal._requests:
+        stopped.spend(key, limit, clock())
+        clock.forward(0.25)
+    clock.forward(62)
+    while running.spend(key, limit, clock()).is_admitted:
+        pass
+
+    stopped.renewal.renew()
+
+    clock.forward(2.5)
+    assert sum(running.spend(key, limit, clock()).is_admitted for _ in range(20)) <= 5
+
+
+@pytest.mark.parametrize("age_s", [62.0, 3600.0])
+def test_a_call_of_a_process_that_was_stopped_before_it_counted_resets_no_counter(
+    counters: Counters, key: str, age_s: float
+) -> None:
+    clock = Clock(START + age_s)
+    while Limiter(counters, clock).spend(key, TEN, clock()).is_admitted:
+        pass
+
+    assert not Limiter(counters, clock).spend(key, TEN, START).is_admitted
+    assert not Limiter(counters, clock).spend(key, TEN, clock()).is_admitted
+
+
+def test_an_app_compares_the_times_of_calls_with_its_clock(runtime: Runtime) -> None:
+    for limiter in runtime._limiters:
+        while limiter.spend("app", TEN, runtime.clock()).is_admitted:
+            pass
+        limiter._keys.clear()
+        assert not limiter.spend("app", TEN, runtime.clock() - 3600).is_admitted
+
+
+def test_an_app_with_a_resource_server_compares_the_times_of_calls_with_its_clock(clock: Clock) -> None:
+    app = Flask("api")
+    ResourceServer(app, trusted_issuers=["https://id.example"], resource="https://api.example", clock=clock)
+    limiter = app.extensions["valetkey"].admission.limiter
+    while limiter.spend("app", TEN, clock()).is_admitted:
+        pass
+    limiter._keys.clear()
+
+    assert not limiter.spend("app", TEN, clock() - 3600).is_admitted
 
 
 Step = tuple[

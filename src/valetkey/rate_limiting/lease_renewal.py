@@ -6,6 +6,7 @@ import contextlib
 import logging
 import threading
 from collections import deque
+from collections.abc import Callable
 from typing import NamedTuple
 
 from valetkey.protocol.unavailable import BackendUnavailable
@@ -13,7 +14,7 @@ from valetkey.storage.engine.daemon_thread import start_daemon_thread
 
 from .backends.counters import Counters, Spend
 from .caller_state import CallerState, Lease, size_lease
-from .limit import RENEWAL_LEAD_S
+from .limit import MAX_CALL_AGE_S, RENEWAL_LEAD_S
 
 _INTERVAL_S = 0.05  # between two rounds; a lease is renewed in the last quarter of its second
 _MAX_REQUESTS = 20_000
@@ -35,11 +36,13 @@ class LeaseRenewal:
     asked for within 50 ms together. If it is late, or the counters cannot be reached, requests take their leases
     themselves. A forked process needs a new object.
 
+    :param clock: the clock that the times of calls were read from.
     :param in_background: whether the first request starts the thread; else ``renew`` must be called.
     """
 
-    def __init__(self, counters: Counters, *, in_background: bool) -> None:
+    def __init__(self, counters: Counters, clock: Callable[[], float], *, in_background: bool) -> None:
         self._counters = counters
+        self._clock = clock
         self._requests: deque[_Request] = deque(maxlen=_MAX_REQUESTS)
         self._in_background = in_background
         self._thread: threading.Thread | None = None
@@ -60,13 +63,21 @@ class LeaseRenewal:
             self._has_requests.set()
 
     def renew(self) -> None:
-        """Take the leases that were asked for. A caller that has slowed down gets none."""
+        """Take the leases that were asked for. A caller that has slowed down gets none.
+
+        Nor does one whose request is older than ``MAX_CALL_AGE_S``, because the process was stopped meanwhile.
+        """
         requests: dict[str, _Request] = {}
         with contextlib.suppress(IndexError):
             while True:
                 request = self._requests.popleft()
                 requests[request.state.counter_key] = request
-        spends = {key: spend for key, request in requests.items() if (spend := _size_next_lease(request)) is not None}
+        earliest = self._clock() - MAX_CALL_AGE_S
+        spends = {
+            key: spend
+            for key, request in requests.items()
+            if request.now >= earliest and (spend := _size_next_lease(request)) is not None
+        }
         if not spends:
             return
         try:

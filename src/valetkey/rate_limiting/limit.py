@@ -9,6 +9,10 @@ LEASE_DURATION_S = 0.5  # how long a process may spend a lease, its share of a b
 LONG_LEASE_DURATION_S = 1.0  # the same for callers with fewer calls
 RENEWAL_LEAD_S = 0.25  # how long before its end a lease of such a caller is renewed
 MAX_LEASE_AHEAD_S = LONG_LEASE_DURATION_S + RENEWAL_LEAD_S  # the end of a lease, after the call for which it is taken
+# A process may be stopped, with its machine or container, between reading the clock and counting. A call that is
+# counted so much later is counted as of then: compared with its own time, the counter would look like one of a fast
+# clock, and start anew.
+MAX_CALL_AGE_S = 1.0
 # A counter that is further ahead than its limit allows, by more than this, was written while a clock was fast.
 MAX_CLOCK_OFFSET_S = 60.0
 _PERIOD_SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}

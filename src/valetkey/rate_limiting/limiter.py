@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from valetkey.storage.engine.after_fork import call_after_fork
@@ -23,7 +24,7 @@ from .backends.circuit_breaker_counters import CircuitBreakerCounters
 from .backends.counters import Counters
 from .caller_state import MAX_AHEAD_S, CallerState, Lease, size_lease
 from .lease_renewal import LeaseRenewal
-from .limit import LONG_LEASE_DURATION_S, MAX_CLOCK_OFFSET_S, Limit
+from .limit import LONG_LEASE_DURATION_S, MAX_CALL_AGE_S, MAX_CLOCK_OFFSET_S, Limit
 
 _MAX_KEYS = 20_000
 # The smallest refund, in seconds of budget: less may have been replenished already while a lease was in use.
@@ -50,18 +51,24 @@ class Limiter:
     A ``key`` names what is limited, such as a route and a client; each key has a budget. Safe for threads; a forked
     child process has leases of its own. ``now`` is in seconds since 1970.
 
+    :param clock: the clock that ``now`` was read from. A call that is counted more than ``MAX_CALL_AGE_S`` after its
+        ``now``, because the process was stopped meanwhile, is counted as of the clock's time. Without a clock, ``now``
+        counts.
     :param renews_in_background: whether a thread renews the leases of steady callers; else call ``renewal.renew()``.
     """
 
-    def __init__(self, counters: Counters, *, renews_in_background: bool = False) -> None:
+    def __init__(
+        self, counters: Counters, clock: Callable[[], float] = lambda: 0.0, *, renews_in_background: bool = False
+    ) -> None:
         self._counters = CircuitBreakerCounters(counters)
+        self._clock = clock
         self._renews_in_background = renews_in_background
         self._reset()
         call_after_fork(self._reset)
 
     def _reset(self) -> None:
         self._keys: OrderedDict[str, CallerState] = OrderedDict()
-        self.renewal = LeaseRenewal(self._counters, in_background=self._renews_in_background)
+        self.renewal = LeaseRenewal(self._counters, self._clock, in_background=self._renews_in_background)
 
     def spend(self, key: str, limit: Limit, now: float, cost: int = 1) -> LimitResult:
         """Charge ``cost`` calls to the budget of ``key``, and return whether the limit admits them.
@@ -173,6 +180,8 @@ class Limiter:
     def _spend(self, state: CallerState, limit: Limit, now: float, cost_s: float) -> LimitResult:
         if self._use_lease(state, now, cost_s):
             return self._admitted_result(state, limit, now)
+        if (current := self._clock()) - now > MAX_CALL_AGE_S:
+            now = current
         state.drop_future_leases(now)
         if not 0.0 <= now - state.window_began_at < state.window_s:
             state.begin_window(now)

@@ -95,7 +95,7 @@ class StandaloneContext:
         self.clock = clock
         # Set by ``ResourceServer``, which is in a higher layer:
         self.build_openapi_document: Callable[..., dict[str, Any]]
-        limiter = Limiter(counters, renews_in_background=True)
+        limiter = Limiter(counters, lambda: self.clock(), renews_in_background=True)
         self.admission = Admission(limiter, fields_style=settings.rate_limit_fields)
         self._has_counter_files = has_counter_files
         self._reset()
