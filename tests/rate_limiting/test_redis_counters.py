@@ -12,6 +12,7 @@ import redis
 from tests.support.redis_server import RedisServer
 from valetkey.rate_limiting.backends.counters import CountersUnavailable, Spend
 from valetkey.rate_limiting.backends.redis_counters import RedisCounters
+from valetkey.rate_limiting.limit import MAX_LEASE_AHEAD_S
 
 NOW, COST_S = 1_900_000_000.0, 0.5
 MAX_TAT = NOW + 10.0
@@ -59,6 +60,19 @@ def test_deployments_that_share_a_database_have_separate_counters(redis_server: 
     assert [counters.read("shared database", 0.0) for counters in (first, second)] == [NOW + COST_S, NOW]
     for counters in (first, second):
         counters.close()
+
+
+def test_a_counter_that_was_charged_at_the_end_of_a_lease_stays_until_its_budget_is_full(
+    redis_server: RedisServer,
+) -> None:
+    counters = RedisCounters(redis_server.url, API)
+    _, tat = counters.spend("lease", NOW + MAX_LEASE_AHEAD_S, 0.125, MAX_TAT)
+
+    with redis.Redis.from_url(redis_server.url) as client:
+        remaining_ms = client.pttl(f"{counters._key_prefix}lease")
+
+    assert remaining_ms > (tat - NOW) * 1000
+    counters.close()
 
 
 def test_calls_are_counted_together_in_cluster_mode(cluster_node: RedisServer) -> None:

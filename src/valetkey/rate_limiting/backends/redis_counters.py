@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from valetkey.rate_limiting.limit import MAX_CLOCK_OFFSET_S
+from valetkey.rate_limiting.limit import MAX_CLOCK_OFFSET_S, MAX_LEASE_AHEAD_S
 
 from .counters import Counters, CountersUnavailable, Spend, SpendResult
 
+# A counter expires this long after its budget is full again, as seen from ``min_tat``, which may be ahead of the call.
+_MARGIN_MS = int(2 * MAX_LEASE_AHEAD_S * 1000)
 _TIMEOUT_S = 1.0  # for a response; a rate limit does not justify a longer wait
 
 # Numbers are sent with 17 significant digits, so that both ends have the same value.
 _SPEND_SCRIPT = """
-local results = {}
+local results, margin_ms = {}, tonumber(ARGV[1])
 for number, key in ipairs(KEYS) do
-  local first = 4 * (number - 1)
+  local first = 4 * (number - 1) + 1
   local min_tat, cost = tonumber(ARGV[first + 1]), tonumber(ARGV[first + 2])
   local max_tat, ceiling = tonumber(ARGV[first + 3]), tonumber(ARGV[first + 4])
   local tat = tonumber(redis.call('GET', key) or min_tat)
@@ -24,7 +26,7 @@ for number, key in ipairs(KEYS) do
   if new_tat > max_tat then
     results[number] = {0, string.format('%.17g', tat)}
   else
-    local ttl_ms = math.ceil((new_tat - min_tat) * 1000) + 1000
+    local ttl_ms = math.ceil((new_tat - min_tat) * 1000) + margin_ms
     redis.call('SET', key, string.format('%.17g', new_tat), 'PX', ttl_ms)
     results[number] = {1, string.format('%.17g', new_tat)}
   end
@@ -83,7 +85,7 @@ class RedisCounters(Counters):
             for _, min_tat, cost_s, max_tat in spends
             for number in (min_tat, cost_s, max_tat, max_tat + MAX_CLOCK_OFFSET_S)
         ]
-        results = self._run_script(self._spend_script, [spend.key for spend in spends], *numbers)
+        results = self._run_script(self._spend_script, [spend.key for spend in spends], _MARGIN_MS, *numbers)
         return [(bool(spent), float(tat)) for spent, tat in results]
 
     def refund(self, key: str, cost_s: float, expected_tat: float | None) -> bool:
