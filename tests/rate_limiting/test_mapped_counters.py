@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -94,6 +95,7 @@ def test_a_forked_process_and_its_parent_share_budgets_but_no_locks(path: Path) 
 import os, sys, time
 sys.path.insert(0, {str(Path(__file__).parents[2])!r})
 from pathlib import Path
+from types import ModuleType
 from tests.rate_limiting.test_mapped_counters import START, open_counters
 counters = open_counters(Path({str(path)!r}))
 counters.spend("caller", START, 2**-9, START + 60)
@@ -182,6 +184,15 @@ def test_counters_are_in_the_sqlite_file_if_the_system_refuses_the_locks(
 
     assert [counters.spend("caller", START, 6.0, START + 10)[0] for _ in range(2)] == [True, False]
     counters.close()
+
+
+@pytest.mark.parametrize(("module", "name"), [(fcntl, "F_OFD_SETLK"), (os, "memfd_create")])
+def test_a_system_without_these_locks_does_not_use_them(
+    monkeypatch: pytest.MonkeyPatch, module: ModuleType, name: str
+) -> None:
+    monkeypatch.delattr(module, name)
+
+    assert not byte_lock.can_lock_bytes()
 
 
 @pytest.mark.parametrize("content", [b"", b"another file", b"x" * 30_000_000])

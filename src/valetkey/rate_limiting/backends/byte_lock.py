@@ -27,11 +27,11 @@ _libc.fcntl.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_char_p)
 
 def can_lock_bytes() -> bool:
     """Return whether this system has these locks: 64-bit Linux has them, but some sandboxes refuse them."""
-    if sys.maxsize <= 2**32:
+    if sys.maxsize <= 2**32 or not hasattr(fcntl, "F_OFD_SETLK") or not hasattr(os, "memfd_create"):
         return False
     try:
         file = os.memfd_create("valetkey")
-    except (OSError, AttributeError):  # only Linux has it
+    except OSError:
         return False
     try:
         return _try_lock(file, _REQUEST.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 1, 0))
