@@ -198,6 +198,34 @@ def test_all_calls_of_a_group_fail_with_it_and_the_next_call_is_counted() -> Non
     assert spend(counters, "next") == (True, NOW)
 
 
+def test_calls_that_were_queued_while_the_backend_did_not_respond_do_not_wait_for_it_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    backend, asked = BlockedCounters(), []
+    counters = GroupedCounters(backend)  # type: ignore[arg-type]  # refund() and others are not called
+
+    def time_out(*spends: object) -> SpendResult:
+        asked.append(spends)
+        backend.is_called.set()
+        assert backend.may_continue.wait(10)
+        raise CountersUnavailable("no response")
+
+    monkeypatch.setattr(backend, "spend", time_out)
+    monkeypatch.setattr(backend, "spend_all", time_out)
+    with ThreadPoolExecutor(4) as pool:
+        calls = [pool.submit(spend, counters, "first")]
+        assert backend.is_called.wait(10)
+        for number, key in enumerate(("twice", "twice", "other"), 1):
+            calls.append(pool.submit(spend, counters, key))
+            while len(counters._queue._items) < number:
+                threading.Event().wait(0.001)
+        backend.may_continue.set()
+        failures = [call.exception(10) for call in calls]
+
+    assert [type(failure) for failure in failures] == [CountersUnavailable] * 4
+    assert len(asked) == 1
+
+
 def test_a_thread_that_is_stopped_during_a_group_with_a_key_twice(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -69,6 +69,11 @@ class GroupedCounters(Counters):
             by_key.setdefault(queued.spend.key, queued)
         try:
             results = self._spend_all([queued.spend for queued in by_key.values()])
+        except CountersUnavailable as failure:
+            # Calls that were queued meanwhile fail too: they would wait for the same timeout once more.
+            for queued in (*group, *self._queue.take_all()):
+                queued.settle(failure)
+            return
         except Exception as failure:
             for queued in by_key.values():
                 queued.settle(failure)
