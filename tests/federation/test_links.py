@@ -230,6 +230,28 @@ def test_a_removal_waits_for_another_one_of_the_same_account(
     assert [link.issuer for link in provider_links.list_of_account(runtime.store, account.sub)] == [other.issuer]
 
 
+def test_a_sign_in_with_a_provider_waits_for_a_password_reset_without_locking_the_link(
+    make_app: MakeApp, postgresql_store_url: str, provider: FakeProvider, clock: Clock
+) -> None:
+    """Otherwise the two could wait for each other: the reset locks the account, and then removes the link."""
+    app = make_app(postgresql_store_url, sign_in_with=[provider.provider()])
+    browser_of(app, provider).sign_in()
+    runtime: Runtime = app.extensions["valetkey"]
+    (account,) = list_accounts(app)
+    (link,) = provider_links.list_of_account(runtime.store, account.sub)
+    condition = provider_links.set_signed_in(link.issuer, link.subject, account.sub, clock())
+
+    with psycopg.connect(postgresql_store_url) as process, ThreadPoolExecutor(1) as pool:
+        process.execute("UPDATE valetkey_accounts SET password_hash = 'new' WHERE sub = %s", [account.sub])
+        outcome = pool.submit(runtime.store.write, Transaction(condition, (accounts.set_signed_in(account, clock()),)))
+        with pytest.raises(TimeoutError):
+            outcome.result(1)
+        process.execute("SELECT FROM valetkey_provider_links WHERE sub = %s FOR UPDATE NOWAIT", [account.sub])
+        process.execute("DELETE FROM valetkey_provider_links WHERE sub = %s", [account.sub])
+        process.commit()
+        assert outcome.result(10) is False
+
+
 def _sign_out_everywhere(sub: str, runtime: Runtime) -> None:
     sign_out_everywhere(sub, None, runtime, runtime.clock())
 

@@ -278,9 +278,11 @@ def remove_without_account(sub: str) -> BoundStatement:
 def set_signed_in(issuer: str, subject: str, sub: str, signed_in_at: float) -> BoundStatement:
     """Return the SQL statement, to be run as a transaction's condition, that records a sign-in with a provider.
 
-    It changes nothing if the link was removed, or the account was disabled.
+    It changes nothing if the link was removed, or the account was disabled. It locks the account before the link, as
+    transactions do that end links: in the other order, the two could wait for each other.
     """
-    return _SET_SIGNED_IN(of_subject=subject, of_issuer=issuer, of_account=sub, moment=signed_in_at)
+    values = {"of_subject": subject, "of_issuer": issuer, "of_account": sub, "moment": signed_in_at}
+    return BoundStatement(_SET_SIGNED_IN, values, (lock(sub),))
 
 
 def _link(row: Any) -> ProviderLink:
