@@ -16,7 +16,7 @@ from valetkey.outbound.pruning import prune
 from valetkey.runtime import Runtime
 from valetkey.storage import accounts, audit
 from valetkey.storage.audit import AuditRow
-from valetkey.storage.engine.transaction import StoreUnavailable, Transaction
+from valetkey.storage.engine.transaction import ConnectionLost, Transaction
 
 DAY = 86400.0
 WRONG = "a green tram in may"
@@ -166,7 +166,7 @@ def test_an_outage_keeps_the_counts_in_bounded_memory(
     runtime: Runtime, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(_: object) -> None:
-        raise StoreUnavailable("down")
+        raise ConnectionLost("down")
 
     with monkeypatch.context() as outage:
         outage.setattr(runtime.store, "write", fail)

@@ -25,6 +25,7 @@ BEGIN PERFORM nextval('commits'); PERFORM pg_terminate_backend(pg_backend_pid())
 CREATE CONSTRAINT TRIGGER end_session AFTER INSERT ON valetkey_audit DEFERRABLE INITIALLY DEFERRED
     FOR EACH ROW EXECUTE FUNCTION end_session();
 """
+_CANCEL = Statement(text("SELECT pg_cancel_backend(pg_backend_pid()), pg_sleep(5)"))
 _END_SESSION = Statement(text("SELECT nextval('runs'), pg_terminate_backend(pg_backend_pid())"))
 
 
@@ -71,10 +72,19 @@ def test_a_write_whose_connection_is_lost_in_the_middle_is_run_again_once(store:
     with psycopg.connect(own_url, autocommit=True) as connection:
         connection.execute("CREATE SEQUENCE runs")
 
-        with pytest.raises(StoreUnavailable):
+        with pytest.raises(StoreUnavailable) as error:
             store.write(Transaction(rows=(event(), _END_SESSION())))
+        assert not error.value.may_be_written
 
         assert connection.execute("SELECT last_value FROM runs").fetchone() == (2,)
+    assert count_rows(store, "valetkey_audit") == 1
+
+
+def test_a_write_that_the_server_cancels_before_the_commit_was_not_written(store: Store) -> None:
+    with pytest.raises(StoreUnavailable, match="cancel") as error:
+        store.write(Transaction(rows=(event(), _CANCEL())))
+
+    assert not error.value.may_be_written
     assert count_rows(store, "valetkey_audit") == 1
 
 
@@ -82,7 +92,8 @@ def test_a_write_whose_connection_is_lost_at_the_commit_is_not_repeated(store: S
     with psycopg.connect(own_url, autocommit=True) as connection:
         connection.execute(_END_AT_COMMIT)
 
-        with pytest.raises(StoreUnavailable):
+        with pytest.raises(StoreUnavailable) as error:
             store.write(Transaction(rows=(event(),)))
+        assert error.value.may_be_written
 
         assert connection.execute("SELECT last_value FROM commits").fetchone() == (1,)

@@ -25,7 +25,7 @@ from valetkey.authorization_server.clients.service import CreatedClient
 from valetkey.authorization_server.plans.service import SubscriptionRefused, approve, get_subscription, subscribe
 from valetkey.runtime import Runtime
 from valetkey.storage import quotas, usage
-from valetkey.storage.engine.transaction import StoreUnavailable
+from valetkey.storage.engine.transaction import ConnectionLost
 from valetkey.tokens.access import Access
 
 PLANS = {
@@ -333,7 +333,7 @@ def test_usage_is_kept_in_bounded_memory_while_the_store_is_down(
     app: Flask, runtime: Runtime, monkeypatch: pytest.MonkeyPatch, clock: Clock
 ) -> None:
     def down(*_: Any) -> Any:
-        raise StoreUnavailable("down")
+        raise ConnectionLost("down")
 
     monkeypatch.setattr("valetkey.activity.usage._MAX_PENDING", 50)
     with monkeypatch.context() as outage:
@@ -397,7 +397,7 @@ def test_calls_of_many_threads_are_counted_once_each_while_the_store_fails_at_ti
 
     def write_or_fail(transaction: Any) -> Any:
         if next(writes) % 3 == 0:
-            raise StoreUnavailable("down")
+            raise ConnectionLost("down")
         return write(transaction)
 
     def record() -> None:

@@ -308,8 +308,9 @@ def test_a_closed_store_reconnects_when_used(store: Store) -> None:
 def test_an_unreachable_database_is_reported_in_a_sentence() -> None:
     for url in ("postgresql://nobody@127.0.0.1:1/none", "sqlite:////proc/no/such.db"):
         store = open_store(url)
-        with pytest.raises(StoreUnavailable, match=r"cannot be reached|no database at"):
+        with pytest.raises(StoreUnavailable, match=r"cannot be reached|no database at") as error:
             store.write(Transaction(rows=(event("x"),)))
+        assert not error.value.may_be_written
         with pytest.raises(StoreUnavailable, match=r"cannot be reached|no database at"):
             accounts.list_all(store)
         store.close()

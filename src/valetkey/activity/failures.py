@@ -95,7 +95,10 @@ class FailureBuffer:
         self._background.ensure_running()
 
     def flush(self) -> None:
-        """Write the counted failures to the audit log. If the store is unavailable, they stay in memory."""
+        """Write the counted failures to the audit log. If the store is unavailable, they stay in memory.
+
+        Counts that may have been written nevertheless are dropped, so that no failure is counted twice.
+        """
         with self._lock:
             pending, self._pending, dropped, self._dropped_failures = self._pending, {}, self._dropped_failures, 0
         if dropped:
@@ -109,7 +112,10 @@ class FailureBuffer:
         keys = sorted(pending, key=repr)  # the same order in all processes, so that their row locks cannot deadlock
         try:
             self._store.write(Transaction(rows=tuple(audit.add_count(_make_row(key, pending[key])) for key in keys)))
-        except StoreUnavailable:
+        except StoreUnavailable as error:
+            if error.may_be_written:
+                _log.warning("audit: %d failures may not be counted: %s", sum(pending.values()), error)
+                return
             with self._lock:
                 for key, count in pending.items():
                     self._add(key, count)

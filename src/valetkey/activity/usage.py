@@ -69,7 +69,8 @@ class UsageBuffer:
     def flush(self) -> None:
         """Write the counted calls and the times of last use to the database.
 
-        If it is unavailable, the counts stay in memory until the next flush, and the times are dropped.
+        If it is unavailable, the counts stay in memory until the next flush, and the times are dropped. Counts that may
+        have been written nevertheless are dropped, so that no call is counted twice.
         """
         with self._lock:
             self._count_calls()
@@ -91,7 +92,10 @@ class UsageBuffer:
                 self._store.write(
                     Transaction(rows=tuple(usage.add_calls(_make_row(key, pending[key])) for key in batch))
                 )
-            except StoreUnavailable:
+            except StoreUnavailable as error:
+                if error.may_be_written:
+                    _log.warning("usage: %d calls may not be counted: %s", sum(pending[key] for key in batch), error)
+                    begin += _BATCH_SIZE
                 self._restore({key: pending[key] for key in keys[begin:]})
                 return
 

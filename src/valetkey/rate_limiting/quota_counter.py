@@ -18,7 +18,7 @@ from valetkey.storage import quotas
 from valetkey.storage.engine.after_fork import call_after_fork
 from valetkey.storage.engine.circuit_breaker import CircuitBreaker
 from valetkey.storage.engine.store import Store
-from valetkey.storage.engine.transaction import StoreBusy, StoreUnavailable
+from valetkey.storage.engine.transaction import StoreUnavailable
 
 from .quota import Quota
 
@@ -216,7 +216,7 @@ class Quotas:
         try:
             quotas.write_refunds(self._store, refunds)
         except StoreUnavailable as error:
-            is_restored = isinstance(error, StoreBusy)  # otherwise they may have been returned, and be spent again
+            is_restored = not error.may_be_written  # otherwise they may have been returned, and be spent again
             calls = sum(calls_left for *_, calls_left in returned)
             outcome = "could not be returned to the store yet" if is_restored else "may be lost to their clients"
             _log.warning("quotas: %d unused calls %s: %s", calls, outcome, error)

@@ -81,7 +81,7 @@ def write_refunds(store: Store, rows: tuple[BoundStatement, ...]) -> None:
     """Give unused calls back to quotas, in one transaction.
 
     :param rows: statements that ``refund`` returned.
-    :raises StoreBusy: if the store is locked for too long; nothing was given back.
-    :raises StoreUnavailable: if the store does not respond; it is unknown then whether the calls were given back.
+    :raises StoreUnavailable: if the store does not respond; if its ``may_be_written`` is true, it is unknown whether
+        the calls were given back.
     """
     store.write(Transaction(rows=rows))

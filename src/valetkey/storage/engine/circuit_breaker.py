@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from valetkey.protocol.unavailable import BackendUnavailable
 
-from .transaction import StoreTimeout
+from .transaction import StoreCircuitOpen
 
 _RESET_TIMEOUT_S = 1.0
 
@@ -31,7 +31,7 @@ class CircuitBreaker:
         name: str,
         clock: Callable[[], float] = time.monotonic,
         *,
-        error: type[BackendUnavailable] = StoreTimeout,
+        error: type[BackendUnavailable] = StoreCircuitOpen,
         reset_timeout_s: float = _RESET_TIMEOUT_S,
     ) -> None:
         self._name = name

@@ -186,6 +186,7 @@ class PostgresqlConnection:
             raise StoreBusy(f"the PostgreSQL database is busy: {cause}") from cause
         except self._unavailable_errors as cause:
             error = self._to_store_error(cause)
+            error.may_be_written = error.may_be_written and is_committing
             if type(error) is StoreUnavailable and self.raw.closed and not is_committing:
                 raise ConnectionLost(str(error)) from cause
             raise error from cause

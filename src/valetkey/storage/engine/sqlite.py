@@ -177,7 +177,9 @@ class SqliteConnection:
         except BaseException as cause:
             self._roll_back()
             if isinstance(cause, sqlite3.DatabaseError) and not isinstance(cause, sqlite3.IntegrityError):
-                raise self._to_store_error(cause) from cause
+                error = self._to_store_error(cause)
+                error.may_be_written = False
+                raise error from cause
             raise
         return results
 

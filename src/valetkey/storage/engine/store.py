@@ -97,8 +97,8 @@ class Store:
         needs 0.25 ms per commit, 16 writes cost little more than one. The other threads sleep until their own
         transaction is settled.
 
-        :raises StoreUnavailable: if the database does not respond; it is unknown then whether the transaction was
-            written.
+        :raises StoreUnavailable: if the database does not respond; its ``may_be_written`` says whether the transaction
+            may have been written nevertheless.
         :raises StoreBusy: if the database is locked by others for longer than ``BUSY_TIMEOUT_S``; nothing was written.
         """
         pending = _PendingTransaction(transaction)
@@ -196,6 +196,7 @@ class Store:
         try:
             return self._connect()
         except StoreUnavailable as failure:
+            failure.may_be_written = False
             for pending in self._queue.take_all():
                 pending.settle(failure)
             raise

@@ -16,23 +16,37 @@ SCHEMA_VERSION_TABLE = "valetkey_schema"  # written by Alembic; a database witho
 
 
 class StoreUnavailable(BackendUnavailable):
-    """The database cannot be read or written now. No transaction was written in part."""
+    """The database cannot be read or written now. No transaction was written in part.
+
+    ``may_be_written`` is false if it is certain that the transaction was not written, so that it may be run again even
+    if it adds to a number.
+    """
+
+    may_be_written = True
 
 
 class DatabaseMissing(StoreUnavailable):
     """There is no SQLite file at the path of the database."""
 
+    may_be_written = False
+
 
 class NoTables(StoreUnavailable):
     """A table that a statement needs does not exist: ``valetkey init`` was not run for this database."""
+
+    may_be_written = False
 
 
 class ConnectionLost(StoreUnavailable):
     """The connection ended before the commit was requested: nothing was written."""
 
+    may_be_written = False
+
 
 class StoreBusy(StoreUnavailable):
     """Other transactions held a database lock for longer than the timeout. Nothing was written."""
+
+    may_be_written = False
 
 
 class StoreConflict(StoreBusy):
@@ -47,6 +61,12 @@ class StoreTimeout(StoreUnavailable):
 
     Trying again at once is not useful, as that would time out too.
     """
+
+
+class StoreCircuitOpen(StoreTimeout):
+    """The database server did not respond a moment ago. Nothing was sent to it now."""
+
+    may_be_written = False
 
 
 @dataclass(frozen=True, slots=True)
