@@ -241,17 +241,17 @@ class Runtime:
 
     @property
     def can_step_up(self) -> bool:
-        """Whether users may have a second way to sign in, such as Google beside a password, which a client can request.
+        """Whether users can sign in in another way, such as with Google, if a client requires it (``acr_values``).
 
-        False if ``resource_owner`` is a function: it reports no method, and there may be no sign-in page.
+        False if ``resource_owner`` is a function: it does not say how a user signed in.
         """
         return bool(self.settings.sign_in_with) if self.has_built_in_accounts else self.can_find_host_users
 
     @property
     def knows_sign_ins(self) -> bool:
-        """Whether it is known when and by which method a user signed in.
+        """Whether the time and the method of a user's sign-in are known.
 
-        They are not if ``resource_owner`` is a function, which returns only the user's id.
+        False if ``resource_owner`` is a function, which returns only the user's id.
         """
         return self.has_built_in_accounts or self.can_find_host_users
 

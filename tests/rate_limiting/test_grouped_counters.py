@@ -198,6 +198,19 @@ def test_all_calls_of_a_group_fail_with_it_and_the_next_call_is_counted() -> Non
     assert spend(counters, "next") == (True, NOW)
 
 
+def failures_of_four_calls(backend: BlockedCounters, counters: GroupedCounters) -> list[BaseException | None]:
+    """Make a call, and three more that wait for it; return the exception of each."""
+    with ThreadPoolExecutor(4) as pool:
+        calls = [pool.submit(spend, counters, "first")]
+        assert backend.is_called.wait(10)
+        for number, key in enumerate(("twice", "twice", "other"), 1):
+            calls.append(pool.submit(spend, counters, key))
+            while len(counters._queue._items) < number:
+                threading.Event().wait(0.001)
+        backend.may_continue.set()
+        return [call.exception(10) for call in calls]
+
+
 def test_calls_that_were_queued_while_the_backend_did_not_respond_do_not_wait_for_it_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -212,15 +225,7 @@ def test_calls_that_were_queued_while_the_backend_did_not_respond_do_not_wait_fo
 
     monkeypatch.setattr(backend, "spend", time_out)
     monkeypatch.setattr(backend, "spend_all", time_out)
-    with ThreadPoolExecutor(4) as pool:
-        calls = [pool.submit(spend, counters, "first")]
-        assert backend.is_called.wait(10)
-        for number, key in enumerate(("twice", "twice", "other"), 1):
-            calls.append(pool.submit(spend, counters, key))
-            while len(counters._queue._items) < number:
-                threading.Event().wait(0.001)
-        backend.may_continue.set()
-        failures = [call.exception(10) for call in calls]
+    failures = failures_of_four_calls(backend, counters)
 
     assert [type(failure) for failure in failures] == [CountersUnavailable] * 4
     assert len(asked) == 1
@@ -236,15 +241,7 @@ def test_a_thread_that_is_stopped_during_a_group_with_a_key_twice(
         raise Stopped
 
     monkeypatch.setattr(backend, "spend_all", stop)
-    with ThreadPoolExecutor(4) as pool:
-        calls = [pool.submit(spend, counters, "first")]
-        assert backend.is_called.wait(10)
-        for number, key in enumerate(("twice", "twice", "other"), 1):
-            calls.append(pool.submit(spend, counters, key))
-            while len(counters._queue._items) < number:
-                threading.Event().wait(0.001)
-        backend.may_continue.set()
-        failures = [call.exception(10) for call in calls]
+    failures = failures_of_four_calls(backend, counters)
 
     assert [type(failure) for failure in failures] == [type(None), Stopped, CountersUnavailable, CountersUnavailable]
     assert spend(counters, "next") == (True, NOW)

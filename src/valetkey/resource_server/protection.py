@@ -53,7 +53,7 @@ class RouteProtection:
 
     @property
     def is_for_users_only(self) -> bool:
-        """Whether the route accepts only tokens of users: clients that act for themselves do not sign in."""
+        """Whether the route accepts only tokens of users, and none that a client got for itself."""
         return not self.optional and (bool(self.acr) or self.max_age is not None)
 
     @property

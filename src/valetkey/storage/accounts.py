@@ -46,7 +46,7 @@ class Account:
 
     @property
     def has_usable_password(self) -> bool:
-        """Whether the user can sign in with a password: this needs an e-mail address and a password."""
+        """Whether the account has a password and an e-mail address, which the sign-in form asks for."""
         return self.password_hash is not None and self.email is not None
 
     @property

@@ -1,4 +1,4 @@
-"""What a decorator of a view calls instead of the view, which may be ``async``."""
+"""Call ``async`` views from decorators, which are synchronous functions."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ class CheckedTarget:
 
     @property
     def must_prompt_each_time(self) -> bool:
-        """Whether every request needs the consent page, even if the user allowed the same before (RFC 8252 §8.6).
+        """Whether the consent page is shown for each request, even if the user allowed the app before (RFC 8252 §8.6).
 
         True if the client does not authenticate and the response goes to a program on the owner's device: another
         program there could have sent the request, and get the response. The client's policy does not matter.

@@ -80,7 +80,7 @@ def restrict_to_owner(path: Path) -> None:
     """
     try:
         path.chmod(0o600, follow_symlinks=False)
-    except NotImplementedError:  # it is a link; before glibc 2.32, or without /proc, for any file
+    except NotImplementedError:  # raised for a link; with glibc before 2.32 or without /proc, for every file
         if stat.S_ISREG(path.lstat().st_mode):
             path.chmod(0o600)
 
