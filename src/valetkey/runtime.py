@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
-from multiprocessing import util
 from typing import Any
 
 from .activity.background import BackgroundThread
@@ -33,6 +32,7 @@ from .outbound.http import Fetcher
 from .outbound.images import RemoteImages
 from .outbound.remote_keys import RemoteKeys
 from .outbound.worker import JobHandler, Worker
+from .outbound.worker_thread import WorkerThread
 from .protocol.access_token import PERSONAL_TOKEN_CLIENT_ID, AccessToken
 from .protocol.protected_resource import ProtectedResource
 from .protocol.resource_owner import ResourceOwners, SupportsSignOut
@@ -45,7 +45,6 @@ from .settings import Settings
 from .settings.sources import SettingsSources
 from .storage import served_as
 from .storage.engine.clock import store_clock
-from .storage.engine.daemon_thread import start_daemon_thread
 from .storage.engine.open import open_store, sqlite_path
 from .storage.engine.transaction import StoreUnavailable
 from .storage.grants import AuthorizationCode, Grant
@@ -160,17 +159,15 @@ class Runtime:
         self.is_ready = False
         self._ready_lock = threading.Lock()
         self._is_command = Runtime._is_loaded_by_command
-        # Whether this process may have a worker thread.
-        self.may_run_worker = settings.embedded_worker and not self._is_command
-        self._stop = threading.Event()
-        self._worker_thread: threading.Thread | None = None
+        may_run_worker = settings.embedded_worker and not self._is_command
+        self.worker_thread = WorkerThread(self.make_worker, may_run=may_run_worker)
 
     def get_ready(self) -> None:
         """Check the schema of the database; create a SQLite database, with its keys, if there is none.
 
         If the issuer is public, the log says where: the server may have been started in another folder than before.
 
-        Also starts the worker thread (see ``start_worker``). Later calls do nothing.
+        Also starts the worker thread, if this process may have one. Later calls do nothing.
 
         :raises StoreUnavailable: if the database does not respond, or its schema is older or newer than this code
             needs; the message says what to do.
@@ -190,7 +187,7 @@ class Runtime:
             if not self._is_command:
                 self.save_served_as()
             self.is_ready = True
-            self.start_worker()
+            self.worker_thread.ensure_running()
 
     def save_served_as(self) -> None:
         """Store in the database what some commands must have, too: the issuer, and the settings in the app's code.
@@ -210,21 +207,6 @@ class Runtime:
             yield
         finally:
             Runtime._is_loaded_by_command = False
-
-    def start_worker(self) -> None:
-        """Start a thread that sends queued mail and logout tokens, and runs hourly tasks.
-
-        Do nothing if this process has one, or may not have one, or if the system allows no more threads. Of several
-        processes with such a thread, only one works at a time.
-        """
-        if not self.may_run_worker or (self._worker_thread is not None and self._worker_thread.is_alive()):
-            return
-        self._stop, run = threading.Event(), self.make_worker().run
-        self._worker_thread = start_daemon_thread("valetkey-worker", run, self._stop)
-        if self._worker_thread is None:
-            return
-        # Worker processes of a server exit without atexit handlers, but with multiprocessing's finalizers.
-        util.Finalize(self, _stop_worker, (self._stop, self._worker_thread), exitpriority=20)
 
     def make_worker(self) -> Worker:
         """Return a worker for this app, not started: it sends queued mail and logout tokens, and runs hourly tasks."""
@@ -280,18 +262,11 @@ class Runtime:
 
         Waits for the worker to finish, 5 seconds at most.
         """
-        if self._worker_thread is not None:
-            _stop_worker(self._stop, self._worker_thread)
+        self.worker_thread.stop()
         self.background.close()
         for limiter in self._limiters:
             limiter.close()
         self.store.close()
-
-
-def _stop_worker(stop: threading.Event, thread: threading.Thread) -> None:
-    """Stop a worker thread, and wait up to 5 seconds for it to end."""
-    stop.set()
-    thread.join(timeout=5)
 
 
 def prepare_store(runtime: Runtime) -> bool:

@@ -76,8 +76,8 @@ def load_app_with_worker() -> Flask:
     # Exclude modules and app from full garbage collections, which would stop all requests for 20 ms (decision 69).
     gc.freeze()
     if isinstance(extension, Runtime):
-        extension.may_run_worker = settings.embedded_worker  # the command that started this process has none
-        extension.start_worker()  # before the first request, since mail may be queued already
+        extension.worker_thread.may_run = settings.embedded_worker  # the command that started this process has none
+        extension.worker_thread.ensure_running()  # before the first request, since mail may be queued already
     return app
 
 

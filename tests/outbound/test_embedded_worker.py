@@ -39,7 +39,7 @@ def test_a_process_has_one_worker_and_none_after_its_end(
 ) -> None:
     runtime: Runtime = make_app(sqlite_store_url, embedded_worker=True).extensions["valetkey"]
 
-    runtime.start_worker()
+    runtime.worker_thread.ensure_running()
     runtime.get_ready()
 
     assert len(worker_threads()) == 1
@@ -52,7 +52,7 @@ def test_a_process_has_no_worker_if_the_setting_is_false(
 ) -> None:
     runtime: Runtime = make_app(sqlite_store_url, embedded_worker=False).extensions["valetkey"]
 
-    runtime.start_worker()
+    runtime.worker_thread.ensure_running()
     runtime.get_ready()
 
     assert worker_threads() == []
