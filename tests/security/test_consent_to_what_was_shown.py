@@ -20,6 +20,7 @@ from tests.support.browser_client import (
     sign_in_new_account,
 )
 from tests.support.changing_client import needs_prompt, with_cookies_of
+from tests.support.form import parse_forms
 from valetkey.authorization_server.clients.service import register_client
 from valetkey.authorization_server.clients.update import check_update, write_update
 from valetkey.protocol.client_policy import DEVICE_CODE_GRANT_TYPE
@@ -43,6 +44,12 @@ def remembered_consent(runtime: Runtime, client_id: str) -> Consent:
     consent = consents.find(runtime.store, "ada", client_id)
     assert consent
     return consent
+
+
+def ticked_scopes(page: str) -> set[str]:
+    """Return the values of the ticked boxes of a consent page, without those that cannot be unticked."""
+    form = next(form for form in parse_forms(page) if "allow" in form.buttons)
+    return {value for _, value in form.checked}
 
 
 def approve_device(browser: Browser, scope: str = "profile", **parameters: str) -> str:
@@ -160,6 +167,29 @@ def test_a_form_with_descriptions_that_have_changed_since_is_shown_again(
     assert "Read and delete your notes" in asked_again.text
     assert needs_prompt(changed, scope="notes:read")
     assert "code" in redirect_parameters(changed.http.post(page_path, data=form | hidden_fields(asked_again.text)))
+
+
+@pytest.mark.parametrize("change", [{"shown": "other texts"}, {"decision": ""}, {"csrf_token": "of an ended session"}])
+def test_a_form_that_is_shown_again_keeps_what_the_user_has_unticked(ada: Browser, change: dict[str, str]) -> None:
+    page_path = ada.authorize(scope="notes:read notes:write openid").location
+    first = ada.get(page_path).text
+    form = {**hidden_fields(first), "decision": "allow", "scope": ["openid", "notes:read"]}
+
+    asked_again = ada.http.post(page_path, data=form | change)
+
+    assert asked_again.status_code == 400
+    assert ticked_scopes(first) == {"notes:read", "notes:write"}
+    assert ticked_scopes(asked_again.text) == {"notes:read"}
+
+
+def test_a_form_without_any_tick_is_shown_again_without_any(ada: Browser) -> None:
+    page_path = ada.authorize(scope="notes:read notes:write").location
+    form = hidden_fields(ada.get(page_path).text) | {"decision": "allow"}
+
+    asked_again = ada.http.post(page_path, data=form)
+
+    assert asked_again.status_code == 400
+    assert ticked_scopes(asked_again.text) == set()
 
 
 def test_the_form_for_a_device_is_shown_again_if_descriptions_have_changed(

@@ -6,6 +6,8 @@ import re
 from datetime import UTC, datetime
 from typing import Any
 
+from flask import request
+
 from valetkey.authorization_server.authorize.consent import INDIVIDUAL_CLAIMS, ConsentPrompt
 from valetkey.authorization_server.authorize.consent_record import REQUIRED_SCOPES
 from valetkey.authorization_server.clients.logo_endpoint import displayable_logo_uri
@@ -15,8 +17,14 @@ from valetkey.protocol.resource_owner import Owner
 from valetkey.storage.clients import Client
 
 
-def consent_context(client: Client, prompt: ConsentPrompt | DeviceConsentPrompt, owner: Owner) -> dict[str, Any]:
-    """Return the template variables that every consent page needs: in the browser, and for a device."""
+def consent_context(
+    client: Client, prompt: ConsentPrompt | DeviceConsentPrompt, owner: Owner, *, problem: str | None
+) -> dict[str, Any]:
+    """Return the template variables that every consent page needs: in the browser, and for a device.
+
+    :param problem: what was wrong with the submitted form, whose ticks are kept; ``None`` if none was submitted.
+    """
+    ticked = None if problem is None else request.form.getlist("scope")
     return {
         "app": client_context(client),
         "scopes": [
@@ -26,6 +34,7 @@ def consent_context(client: Client, prompt: ConsentPrompt | DeviceConsentPrompt,
                 "granted_before": granted_before,
                 "kind": scope_kind(name),
                 "required": name in REQUIRED_SCOPES,
+                "ticked": ticked is None or name in ticked or name in REQUIRED_SCOPES,
             }
             for name, words, granted_before in prompt.scopes
         ],
@@ -34,6 +43,7 @@ def consent_context(client: Client, prompt: ConsentPrompt | DeviceConsentPrompt,
         "allowed_before": prompt.allowed_before,
         "shown": prompt.shown,
         "owner": owner,
+        "problem": problem,
     }
 
 

@@ -243,8 +243,8 @@ def _show_pending(
         # None: the request was decided, or the consent withdrawn, since both were read.
         return send_authorization_response(response) if response else _show_pending(interaction_id, owner, None)
     prompt = build_consent_prompt(pending, owner, runtime)
-    status = 400 if problem else 200
-    return pages.render_page("consent.html", status, problem=problem, **_consent_page_context(prompt, owner))
+    context = _consent_page_context(prompt, owner, problem)
+    return pages.render_page("consent.html", 400 if problem else 200, **context)
 
 
 def _redirect_to_sign_in(authorization: AuthorizationRequest, owner: Owner | None) -> Response:
@@ -253,9 +253,9 @@ def _redirect_to_sign_in(authorization: AuthorizationRequest, owner: Owner | Non
     return redirect_to_sign_in(next_path, fresh=owner is not None, acr_values=authorization.acr_values)
 
 
-def _consent_page_context(prompt: ConsentPrompt, owner: Owner) -> dict[str, Any]:
+def _consent_page_context(prompt: ConsentPrompt, owner: Owner, problem: str | None) -> dict[str, Any]:
     return {
-        **consent_context(prompt.target.client, prompt, owner),
+        **consent_context(prompt.target.client, prompt, owner, problem=problem),
         "redirect_host": prompt.redirect_host,
         "loopback_warning": prompt.redirects_to_loopback,
         "only_difference": prompt.only_new_scopes,

@@ -129,9 +129,9 @@ def _show_consent(interaction_id: str, problem: str | None = None) -> Response:
         return pages.render_refusal_page(refusal, advice=texts.ENTER_CURRENT_CODE)
     if consent.is_decided:
         return _decision_page(consent)
-    context = consent_context(consent.client, build_device_consent_prompt(consent, owner, runtime), owner)
-    status = 400 if problem else 200
-    return pages.render_page("consent.html", status, problem=problem, user_code=consent.user_code, **context)
+    prompt = build_device_consent_prompt(consent, owner, runtime)
+    context = consent_context(consent.client, prompt, owner, problem=problem)
+    return pages.render_page("consent.html", 400 if problem else 200, user_code=consent.user_code, **context)
 
 
 def _decision_page(consent: DeviceConsent) -> Response:
