@@ -46,7 +46,7 @@ dead: $(DEV) ## Look for dead code
 
 soak: $(DEV) ## Test revocation in random orders of events (MINUTES=60)
 	@requirements/services.sh
-	@SOAK_SECONDS=$$(( $(or $(MINUTES),10) * 60 )) $(PYTHON) -m pytest -q tests/security/test_late_commit.py \
+	@SOAK_SECONDS=$$(( $(or $(MINUTES),10) * 60 )) $(PYTHON) -m pytest -q --timeout=0 tests/security/test_late_commit.py \
 		tests/security/test_revocation_states.py
 
 bench: $(DEV) ## Measure beside other servers
