@@ -21,6 +21,7 @@ from tests.support.browser_client import (
 )
 from tests.support.changing_client import needs_prompt, with_cookies_of
 from tests.support.form import parse_forms
+from valetkey.authorization_server.authorize.consent import INDIVIDUAL_CLAIMS
 from valetkey.authorization_server.clients.service import register_client
 from valetkey.authorization_server.clients.update import check_update, write_update
 from valetkey.protocol.client_policy import DEVICE_CODE_GRANT_TYPE
@@ -190,6 +191,23 @@ def test_a_form_without_any_tick_is_shown_again_without_any(ada: Browser) -> Non
 
     assert asked_again.status_code == 400
     assert ticked_scopes(asked_again.text) == set()
+
+
+@pytest.mark.parametrize("is_ticked", [True, False])
+def test_a_scope_named_claims_is_not_the_checkbox_for_individual_claims(
+    make_app: MakeApp, store_url: str, is_ticked: bool
+) -> None:
+    app = make_app(store_url, scopes={**SCOPES, "claims": "Read your insurance claims"})
+    runtime: Runtime = app.extensions["valetkey"]
+    client = register_client(runtime, runtime.clock(), name="Shop", policy="web", redirect_uris=[CALLBACK])
+    ada = sign_in_new_account(Browser(app.test_client(), client), runtime, EMAIL, "Ada")
+    ticked = ("openid", "claims") if is_ticked else ("openid", INDIVIDUAL_CLAIMS)
+
+    page_path = ada.authorize(scope="claims openid", claims='{"userinfo":{"email":null}}').location
+    tokens = ada.redeem(redirect_parameters(ada.decide(page_path, "allow", ticked))["code"]).json
+
+    assert ("claims" in tokens["scope"].split()) is is_ticked
+    assert ("email" in ada.call(tokens["access_token"], "/oauth/userinfo").json) is not is_ticked
 
 
 def test_the_form_for_a_device_is_shown_again_if_descriptions_have_changed(

@@ -13,6 +13,7 @@ from tests.support.app import MakeApp, Register
 from tests.support.browser_client import Browser, redirect_parameters, sign_in_new_account, sign_in_to_account
 from tests.support.clock import Clock
 from tests.support.refusals import check_refusal
+from valetkey.authorization_server.authorize.consent import INDIVIDUAL_CLAIMS
 from valetkey.authorization_server.personal_tokens.service import TokenSpec, create_personal_token
 from valetkey.authorization_server.token.grants import refresh_token as refresh_grant
 from valetkey.protocol.client_policy import DEVICE_CODE_GRANT_TYPE
@@ -305,7 +306,7 @@ def test_userinfo_no_longer_returns_the_claims_of_a_withdrawn_scope(
     """The claims were requested individually too, so that the grant has them apart from its scope."""
     claims = '{"userinfo":{"email":null,"phone_number":null},"id_token":{"email":null}}'
     scope = ("email", "openid", "profile")
-    tokens = allow(phone, scope, (*scope, "claims"), claims=claims)
+    tokens = allow(phone, scope, (*scope, INDIVIDUAL_CLAIMS), claims=claims)
     assert "email" in userinfo(phone, tokens)
 
     allow(laptop, ("email", "openid"), ("openid",))
@@ -320,14 +321,14 @@ def test_an_unticked_individual_claim_is_not_granted_by_another_checkbox(phone: 
     """The checkbox for individually requested claims is not about claims that an unticked scope includes."""
     claims = '{"userinfo":{"email":null,"name":null}}'
 
-    tokens = allow(phone, ("email", "openid"), ("openid", "claims"), claims=claims)
+    tokens = allow(phone, ("email", "openid"), ("openid", INDIVIDUAL_CLAIMS), claims=claims)
 
     assert "email" not in userinfo(phone, tokens)
 
 
 def test_individual_claims_that_are_left_unticked_are_withdrawn(phone: Browser, laptop: Browser, clock: Clock) -> None:
     claims = '{"userinfo":{"email":null}}'
-    tokens = allow(phone, ("openid",), ("openid", "claims"), claims=claims)
+    tokens = allow(phone, ("openid",), ("openid", INDIVIDUAL_CLAIMS), claims=claims)
     assert "email" in userinfo(phone, tokens)
     assert "See your email" in shown_scopes(phone)
 
@@ -336,6 +337,30 @@ def test_individual_claims_that_are_left_unticked_are_withdrawn(phone: Browser, 
 
     assert "email" not in userinfo(phone, tokens)
     assert "See your email" not in shown_scopes(phone)
+
+
+def test_an_unticked_individual_claim_withdraws_a_scope_that_has_it(
+    phone: Browser, laptop: Browser, clock: Clock
+) -> None:
+    """The page says that the app loses this permission on all devices, and not that an earlier scope includes it."""
+    tokens = allow(phone, ("email", "openid"), ("email", "openid"))
+    assert "email" in userinfo(phone, tokens)
+
+    allow(laptop, ("openid",), ("openid",), claims='{"userinfo":{"email":null}}')
+    clock.forward(POLL_S)
+
+    refreshed = phone.refresh(tokens["refresh_token"]).json
+    assert refreshed["scope"] == "openid"
+    assert "email" not in userinfo(phone, refreshed)
+
+
+def test_a_ticked_individual_claim_withdraws_no_scope(phone: Browser, laptop: Browser, clock: Clock) -> None:
+    tokens = allow(phone, ("email", "openid", "profile"), ("email", "openid", "profile"))
+
+    allow(laptop, ("openid",), ("openid", INDIVIDUAL_CLAIMS), claims='{"userinfo":{"email":null}}')
+    clock.forward(POLL_S)
+
+    assert phone.refresh(tokens["refresh_token"]).json["scope"] == "email openid profile"
 
 
 def userinfo(browser: Browser, tokens: dict[str, Any]) -> dict[str, Any]:

@@ -32,7 +32,9 @@ from .repeated_decision import AlreadyDecided, response_statement
 from .request import AuthorizationRequest, CheckedTarget, PendingAuthorization
 from .shown_scopes import covered_scopes, fingerprint_shown, names_of_other_apis
 
-INDIVIDUAL_CLAIMS = "claims"  # the consent page's checkbox for individually requested claims
+# The value of the consent page's checkbox for individually requested claims. The name of a scope has no backslash
+# (RFC 6749 §3.3).
+INDIVIDUAL_CLAIMS = "\\claims"
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,9 +72,9 @@ def consent_statements(decision: ConsentDecision, runtime: Runtime, now: float) 
     """Return the SQL statements, not yet executed, that store a consent and write it to the audit log.
 
     A requested scope that was left unticked is withdrawn: from the remembered consent and from all grants that the
-    owner gave the client before. A scope that was not requested stays as it was, except that it is not remembered any
-    more if the client has another identity now. The caller adds the new grant after these statements, in the same
-    transaction.
+    owner gave the client before. So is a scope with a claim that was requested individually and left unticked. Another
+    scope that was not requested stays as it was, except that it is not remembered any more if the client has another
+    identity now. The caller adds the new grant after these statements, in the same transaction.
 
     If the owner had granted this client no access before, a statement queues a mail that tells the owner.
     """
@@ -87,7 +87,7 @@ def consent_statements(decision: ConsentDecision, runtime: Runtime, now: float) 
     return (
         *_remember_statements(decision, previous, runtime.settings, now),
         *(consents.add_scope(owner.sub, client.client_id, name) for name in decision.granted_scope),
-        *_withdrawal_statements(decision, runtime.store, now),
+        *_withdrawal_statements(decision, previous, runtime, now),
         event,
         *_first_consent_mail_statements(previous, decision, runtime.settings, now),
     )
@@ -117,15 +117,24 @@ def _remember_statements(
     return (consents.remember(consent, previous, extended_identity),)
 
 
-def _withdrawal_statements(decision: ConsentDecision, store: Store, now: float) -> Iterator[BoundStatement]:
-    owner, client_id = decision.owner.sub, decision.client.client_id
-    withdrawn_scope = sorted(set(decision.requested_scope) - set(decision.granted_scope))
-    if withdrawn_scope:
-        detail = format_scope(withdrawn_scope)
+def _withdrawal_statements(
+    decision: ConsentDecision, previous: Consent | None, runtime: Runtime, now: float
+) -> Iterator[BoundStatement]:
+    """Yield the SQL statements that withdraw what was left unticked, from the remembered consent and all grants.
+
+    :param previous: the remembered consent before this decision, or ``None`` if there was none.
+    """
+    owner, client_id, store = decision.owner.sub, decision.client.client_id, runtime.store
+    unticked_scope = set(decision.requested_scope) - set(decision.granted_scope)
+    covering_scope = _scopes_with_unticked_claims(decision, runtime.settings)
+    remembered_scope = set(previous.scope.split()) if previous else set()
+    narrowed_scope = sorted(unticked_scope | covering_scope & remembered_scope)
+    if narrowed_scope:
+        detail = format_scope(narrowed_scope)
         yield audit_statement(
             "consent.narrowed", now, client_id=client_id, owner=owner, address=decision.address, detail=detail
         )
-    for name in withdrawn_scope:
+    for name in sorted(unticked_scope | covering_scope):
         yield consents.remove_scope(owner, client_id, name)
         yield from scope_withdrawal.withdrawal_statements(owner, client_id, name, now)
     if not decision.withdrawn_claims:
@@ -139,6 +148,14 @@ def _withdrawal_statements(decision: ConsentDecision, store: Store, now: float) 
         if new_claims != claims:
             yield scope_withdrawal.replace_requested_claims(grant_id, claims, new_claims)
             yield change_feed.add("changed", f"grant {grant_id}")
+
+
+def _scopes_with_unticked_claims(decision: ConsentDecision, settings: Settings) -> set[str]:
+    """Return the scopes that were not requested, and have a claim that was requested individually and left unticked."""
+    requested = frozenset(decision.requested_scope)
+    unticked = decision.withdrawn_claims - settings.claims_of(requested)
+    others = settings.known_scopes.keys() - requested
+    return {name for name in others if settings.claims_of(frozenset({name})) & unticked}
 
 
 def _first_consent_mail_statements(
