@@ -10,7 +10,7 @@ import pytest
 
 from tests.conformance.relying_party import MakeRelyingParty, RelyingParty, redirect_error, register_relying_party
 from tests.support.app import MakeApp
-from tests.support.browser_client import CALLBACK, ISSUER, redirect_parameters
+from tests.support.browser_client import CALLBACK, ISSUER, hidden_fields, redirect_parameters
 from tests.support.clock import Clock
 from tests.support.store_assertions import assert_store_unchanged
 from valetkey.protocol.resource_owner import PASSWORD_ACR, Owner
@@ -130,6 +130,32 @@ def test_prompt_none_without_consent_is_consent_required(rp: RelyingParty) -> No
     """§3.1.2.4, §3.1.2.6."""
     with assert_store_unchanged(rp.runtime):
         assert redirect_error(rp.authorize(prompt="none")) == "consent_required"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"max_age": "1"},
+        {"claims": json.dumps({"id_token": {"acr": {"essential": True, "value": "unknown"}}})},
+        {"claims": json.dumps({"id_token": {"sub": {"value": "somebody else"}}})},
+    ],
+    ids=["max_age", "acr", "sub"],
+)
+def test_prompt_none_without_consent_does_not_reveal_who_signed_in_when_or_how(
+    rp: RelyingParty, clock: Clock, changes: dict[str, str]
+) -> None:
+    clock.forward(seconds=10)
+
+    assert redirect_error(rp.authorize(prompt="none", **changes)) == "consent_required"
+
+
+def test_a_user_can_deny_although_the_client_requires_a_new_sign_in(rp: RelyingParty, clock: Clock) -> None:
+    page_path = rp.authorize(max_age="60").location
+    assert 'id="deny"' in rp.get(page_path).text
+    form = {**hidden_fields(rp.get(page_path).text), "decision": "deny"}
+    clock.forward(seconds=120)
+
+    assert redirect_error(rp.http.post(page_path, data=form)) == "access_denied"
 
 
 @pytest.mark.parametrize("prompt", ["none login", "none consent", "login none select_account"])

@@ -143,7 +143,7 @@ def test_default_max_age_applies_to_requests_without_max_age(
     ada.obtain_tokens(scope=("openid",))
     clock.forward(seconds=120)
 
-    assert "error=login_required" in ada.authorize(prompt="none").location
+    assert "error=login_required" in ada.authorize(prompt="none", scope="openid").location
     assert "code=" in ada.authorize(prompt="none", scope="openid", max_age="300").location
 
 

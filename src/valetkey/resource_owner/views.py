@@ -108,6 +108,8 @@ def _decide(interaction_id: str, owner: Owner | None) -> Response:
     now, address = runtime.clock(), current_address(runtime.settings.trusted_proxies)
     pending = load_pending(interaction_id, cookies.browser_secret(runtime.settings), runtime, now)
     decision = _read_decision(pending)
+    if owner is not None and decision == "deny":  # whatever the client requires of a sign-in
+        return send_authorization_response(deny(pending, decision, owner, address, runtime, now))
     try:
         consent = find_consent(owner, pending.request.client_id, runtime.store)
         step = required_prompt(  # the page with the form has asked for another kind of sign-in already
@@ -117,8 +119,6 @@ def _decide(interaction_id: str, owner: Owner | None) -> Response:
         return send_authorization_response(refuse(pending, decision, owner, refusal, runtime, now))
     if owner is None or step == "sign_in":
         return _redirect_to_sign_in(pending.request, owner)
-    if request.form.get("decision") == "deny":
-        return send_authorization_response(deny(pending, decision, owner, address, runtime, now))
     authorization = pending.request
     if not is_shown_now(request.form.get("shown"), authorization.scope, authorization.resources, runtime.settings):
         return _show_consent(interaction_id, texts.PERMISSIONS_CHANGED)

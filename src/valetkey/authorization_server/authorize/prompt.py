@@ -54,14 +54,18 @@ def required_prompt(
     if owner is None:
         return "sign_in"
     _check_host_support(request, owner)
+    has_consent = _is_consent_sufficient(request, target, consent, runtime.settings)
+    if "none" in request.prompt and not has_consent:
+        return "consent"  # without it, the client must not find out who is signed in, since when, or how
+    is_built_in = runtime.has_built_in_accounts
     if _must_sign_in(request, owner, now) and not _has_new_session_at_host(
-        request, owner, built_in_accounts=runtime.has_built_in_accounts
+        request, owner, built_in_accounts=is_built_in
     ):
         return "sign_in"
-    has_consent = _is_consent_sufficient(request, target, consent, runtime.settings)
+    if not is_built_in and _must_choose_account_at_host(request, owner):
+        return "sign_in"
     if not _is_requested_owner(request, target, owner, runtime.keys, now):
-        # A client without consent must not find out with prompt=none who is signed in.
-        return "sign_in" if has_consent or "none" not in request.prompt else "consent"
+        return "sign_in"
     if can_step_up and "none" not in request.prompt and request.acr_values and owner.acr not in request.acr_values:
         return "sign_in"
     _check_acr(request, owner)
@@ -115,6 +119,15 @@ def _must_sign_in(request: AuthorizationRequest, owner: Owner, now: float) -> bo
     if "login" in request.prompt and _is_before(owner.auth_time, request.begun_at):
         return True
     return request.max_age is not None and _is_before(owner.auth_time, min(request.begun_at, now - request.max_age))
+
+
+def _must_choose_account_at_host(request: AuthorizationRequest, owner: Owner) -> bool:
+    """Return whether the client wants the owner to choose an account, and the owner has not signed in since.
+
+    The consent page for the host's accounts has no link to another account, as that for Valetkey's own accounts has.
+    """
+    began_at = _session_began_at(owner)
+    return "select_account" in request.prompt and began_at is not None and _is_before(began_at, request.begun_at)
 
 
 def _has_new_session_at_host(request: AuthorizationRequest, owner: Owner, *, built_in_accounts: bool) -> bool:
