@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from flask import Flask, abort
+from werkzeug.routing import BuildError
 
 from tests.support.app import MakeApp, Register
 from tests.support.browser_client import CALLBACK, Browser
@@ -270,6 +271,29 @@ def test_what_is_no_owner_is_a_failure_of_the_host(
 
     assert response.status_code == 503
     assert f"resource_owner.{method} must return an Owner or None, not {type(value).__name__}" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("error", "status"), [(LookupError(), 400), (KeyError("LOGIN_URL"), 503), (BuildError("login", {}, None), 503)]
+)
+def test_only_a_lookup_error_itself_says_that_there_is_no_sign_in_page(
+    browser: Browser,
+    host: Host,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    error: LookupError,
+    status: int,
+) -> None:
+    """``url_for`` raises a ``BuildError``, which is a ``LookupError``, for the name of an endpoint that is misspelt."""
+
+    def fail(*_: Any, **__: Any) -> str:
+        raise error
+
+    host.current_sub = None
+    monkeypatch.setattr(host, "sign_in_url", fail)
+
+    assert browser.get("/account").status_code == status
+    assert ("resource_owner.sign_in_url raised" in caplog.text) is (status == 503)
 
 
 @pytest.mark.parametrize(("claims", "status"), [(None, 200), ([], 503), ("x", 503)])

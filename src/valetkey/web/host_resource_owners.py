@@ -66,9 +66,9 @@ class HostResourceOwners:
     def sign_in_url(self, next: str, *, fresh: bool = False, acr_values: tuple[str, ...] = ()) -> str:
         try:
             url: object = self._host.sign_in_url(next, fresh=fresh, acr_values=acr_values)
-        except LookupError:  # there is no sign-in page
-            raise
         except Exception as error:
+            if type(error) is LookupError:  # there is no sign-in page; a KeyError or BuildError is the host's mistake
+                raise
             raise _make_unavailable("sign_in_url", error) from error
         if not isinstance(url, str) or not url:
             raise _make_type_unavailable("sign_in_url", "a URL", url)
