@@ -181,6 +181,15 @@ def test_a_user_id_of_the_host_that_is_no_text_is_logged(user: Any, caplog: pyte
     assert f"[reference] user={user}" in caplog.text
 
 
+def test_a_long_description_does_not_cut_off_the_reason(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "valetkey")
+    refusal = InvalidGrant("sign in as before " * 15, log_detail="the address is not verified")
+
+    log_refusal(refusal, RequestInfo("reference", "token"))
+
+    assert "(the address is not verified) [reference]" in caplog.text
+
+
 def test_a_line_is_written_if_stderr_cannot_encode_it() -> None:
     program = "from valetkey.activity.log import set_up_log, _log; set_up_log('', 'text'); _log.info('caf\\xe9')"
 

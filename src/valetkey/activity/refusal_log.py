@@ -53,8 +53,9 @@ def log_refusal(cause: OAuthError | BackendUnavailable, request_info: RequestInf
         return
     if isinstance(cause, InvalidToken) and cause.client_id is not None:
         request_info = replace(request_info, client_id=cause.client_id, user=cause.user)
-    message = f"{cause.description} ({cause.log_detail})" if cause.log_detail else cause.description
-    _write(level, "refused %s at %s: %s", (cause.error, request_info.endpoint, _mask(message)), request_info)
+    detail = f" ({_mask(cause.log_detail)})" if cause.log_detail else ""
+    message = f"{_mask(cause.description)}{detail}"
+    _write(level, "refused %s at %s: %s", (cause.error, request_info.endpoint, message), request_info)
 
 
 def log_error_response(status: int, cause: str, request_info: RequestInfo) -> None:
