@@ -310,6 +310,15 @@ def test_an_attribute_of_current_token_without_a_token_raises_a_clear_error() ->
         _ = current_token.user_id
 
 
+def test_a_protected_route_of_an_app_without_valetkey_says_what_is_missing() -> None:
+    app = Flask("forgotten")
+    app.testing = True
+    app.add_url_rule("/api/notes", view_func=require_oauth("notes:read")(lambda: "x"))
+
+    with pytest.raises(RuntimeError, match=r"add Valetkey\(app, scopes={...}\), or call init_app\(app\)"):
+        app.test_client().get("/api/notes")
+
+
 @pytest.mark.parametrize("scopes", [(), [], set(), frozenset(), {}.keys()])
 def test_an_empty_collection_of_scopes_is_rejected(scopes: object) -> None:
     with pytest.raises(ValueError, match="at least one scope"):

@@ -139,7 +139,9 @@ def check_call(protection: RouteProtection, current: Request) -> None:
     :raises CallRefused: if the call is refused.
     """
     app = current_app._get_current_object()  # type: ignore[attr-defined]  # typed as Flask, not as a proxy
-    context: ResourceServerContext = app.extensions[EXTENSION]
+    context: ResourceServerContext | None = app.extensions.get(EXTENSION)
+    if context is None:
+        raise RuntimeError("this app has no Valetkey: add Valetkey(app, scopes={...}), or call init_app(app)")
     environ, rule = current.environ, current.url_rule
     if is_hook_before_own_endpoint(app, current, rule.endpoint if rule else ""):
         return
