@@ -77,4 +77,4 @@ def test_serve_prints_a_note_if_the_issuer_has_changed(tmp_path: Path) -> None:
     with RunningServer(Deployment(tmp_path)) as first:
         assert "was served as" not in first.log
     with RunningServer(Deployment(tmp_path)) as second:
-        assert f"Note: this store was served as {first.issuer} before" in second.log
+        assert f"Note: this database was served as {first.issuer} before" in second.log

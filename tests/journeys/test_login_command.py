@@ -69,12 +69,13 @@ def test_opening_the_printed_url_and_signing_in_yields_a_token(api: ApiServers, 
 def test_resource_requests_a_token_for_another_api(api: ApiServers, maya: User) -> None:
     photos = "https://photos.example/v1"
     api.first.deployment.run("resources", "create", photos, "--scope", "profile notes:write")
-    login = Login(api, "--scope", "profile", "--resource", photos)
+    login = Login(api, "--scope", "profile", "--scope", "notes:write", "--resource", photos)
     httpx.get(maya.allow(login.url))
     code, token, _ = login.end()
 
     assert code == 0
-    assert json.loads(base64.urlsafe_b64decode(token.split(".")[1] + "=="))["aud"] == photos
+    claims = json.loads(base64.urlsafe_b64decode(token.split(".")[1] + "=="))
+    assert (claims["aud"], claims["scope"]) == (photos, "notes:write profile")
     assert api.call(token.strip()).status_code == 401
 
 

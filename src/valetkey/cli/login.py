@@ -41,7 +41,9 @@ _UNKNOWN_COMMAND_STATUS = 127  # as that of a shell
     help="URL of the authorization server. [default: the last served]",
 )
 @click.option("--client-id", default=CLI_CLIENT_ID, show_default=True, callback=refuse_empty)
-@click.option("--scope", callback=refuse_empty, help="Scopes, space-separated. [default: all of the client]")
+@click.option(
+    "--scope", "scopes", multiple=True, callback=refuse_empty, help="Scope; repeatable. [default: all of the client]"
+)
 @click.option(
     "--resource",
     "resources",
@@ -56,7 +58,7 @@ def login(
     context: click.Context,
     issuer: str | None,
     client_id: str,
-    scope: str | None,
+    scopes: tuple[str, ...],
     resources: tuple[str, ...],
     no_browser: bool,
     command: tuple[str, ...],
@@ -72,7 +74,7 @@ def login(
         click.echo(f"Error: unknown command {escape_unprintable(command[0])}", err=True)
         raise SystemExit(_UNKNOWN_COMMAND_STATUS)
     issuer = issuer or find_served_issuer(get_global_options(context).get("data_dir")) or "http://127.0.0.1:8000"
-    parameters = [("scope", scope)] if scope else []
+    parameters = [("scope", " ".join(scopes))] if scopes else []
     parameters += [("resource", resource) for resource in resources]
     token = _sign_in(issuer.rstrip("/"), client_id, parameters, no_browser)
     if not command:

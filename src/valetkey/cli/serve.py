@@ -37,6 +37,10 @@ _GENERATED_KEY_WARNING = (
     "warning: the app reads its secret key from SECRET_KEY, which is not set. A new one was generated. It ends "
     "the sessions of the app's users at each restart: set SECRET_KEY to a random text that stays the same"
 )
+_OTHER_ISSUER_NOTE = (
+    "Note: this database was served as {issuer} before. Tokens of that server are not valid here. If that is another "
+    "app, give this one a database of its own: set VALETKEY_DATA_DIR."
+)
 _MALLOC_OPTIONS = {-8: 2, -3: 1 << 20}  # M_ARENA_MAX and M_MMAP_THRESHOLD, as glibc's malloc.h numbers them
 
 
@@ -132,7 +136,7 @@ def _prepare_authorization_server(app: Flask, runtime: Runtime, address: str, *,
     for line in banner_lines(runtime, address) + (example_call_lines(app, runtime, credentials) if demo else []):
         click.echo(line)
     if last_issuer not in {None, issuer}:
-        click.echo(f"Note: this store was served as {last_issuer} before; tokens issued then are not valid.")
+        click.echo(_OTHER_ISSUER_NOTE.format(issuer=last_issuer))
     save_served_issuer(runtime.settings.data_dir, issuer)
     runtime.save_served_as()  # before the first request
 

@@ -114,8 +114,10 @@ def _scope_problems(settings: Settings, scope: str | None) -> list[str]:
         unknown = parse_scope(scope) - settings.known_scopes.keys()
     except InvalidScope as refusal:
         return [refusal.description]
-    available = ", ".join(sorted(settings.scopes)) or "none"
-    return [f"unknown scope: {format_scope(unknown)} (available: {available})"] if unknown else []
+    if not unknown:
+        return []
+    hint = "; separate scopes by spaces" if any("," in name for name in unknown) else ""
+    return [f"unknown scope: {format_scope(unknown)} (available: {', '.join(sorted(settings.known_scopes))}){hint}"]
 
 
 def _grant_type_problems(policy: ClientPolicy, grant_types: Sequence[str]) -> list[str]:
