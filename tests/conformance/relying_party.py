@@ -160,11 +160,13 @@ MakeRelyingParty = Callable[..., RelyingParty]
 
 
 def create_accounts(app: Flask, **custom_claims: Any) -> None:
-    """Create two accounts at an app: Ada has a value for every claim, Bob has only an e-mail address."""
+    """Create two accounts at an app: Ada has a value for every claim, Bob has only an unverified e-mail address."""
     runtime: Runtime = app.extensions["valetkey"]
+    now = runtime.clock()
     ada_claims = {**ADA_CLAIMS, **custom_claims}
     for sub, email, name, claims in (("ada", EMAIL, "Ada Lovelace", ada_claims), ("bob", "bob@example.org", "", {})):
-        assert runtime.store.write(Transaction(accounts.add(sub, email, name, None, runtime.clock(), claims=claims)))
+        assert runtime.store.write(Transaction(accounts.add(sub, email, name, None, now, claims=claims)))
+    runtime.store.write_all(accounts.set_email_verified("ada", EMAIL, now))
 
 
 def register_relying_party(app: Flask, policy: str = "web", **metadata: Any) -> RelyingParty:

@@ -68,18 +68,23 @@ def create_account(
     password: str,
     address: str | None = None,
     claims: Mapping[str, Any] | None = None,
+    email_is_verified: bool = False,
     sub: str | None = None,
 ) -> str:
     """Create a built-in account and return its ``sub``, a random identifier.
 
     :param sub: the identifier, if the caller has generated it.
     :param address: network address of the caller, for the audit log.
-    :param claims: standard claims about the user, by name (OpenID Connect Core §5.1).
+    :param claims: claims about the user, by name (OpenID Connect Core §5.1), without ``email_verified``.
+    :param email_is_verified: whether the caller has verified the e-mail address.
     :raises SignInRefused: if the e-mail address is not valid, or has an account already.
     """
     email = require_email_address(email)
     sub = sub or random_id()
     insert = accounts.add(sub, email, normalize_display_name(name), hash_password(password), now, claims)
-    if not store.write(Transaction(insert, (audit_statement("account.created", now, owner=sub, address=address),))):
+    rows = [audit_statement("account.created", now, owner=sub, address=address)]
+    if email_is_verified:
+        rows.append(accounts.set_email_verified(sub, email, now))
+    if not store.write(Transaction(insert, tuple(rows))):
         raise SignInRefused(texts.ACCOUNT_EXISTS)
     return sub

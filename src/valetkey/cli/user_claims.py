@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 
@@ -15,8 +15,19 @@ from valetkey.settings import Settings
 from .app_loading import read_json_file
 
 
-def read_claims(settings: Settings, path: Path, email: str) -> dict[str, Any]:
-    """Return the claims of an account that a JSON file contains, by name (OpenID Connect Core §5.1).
+class AccountClaims(NamedTuple):
+    """The claims about a user that a file contains.
+
+    :param stored: those that are stored as claims, by name.
+    :param email_is_verified: the claim ``email_verified``, which is stored as a time; ``None`` if there is none.
+    """
+
+    stored: dict[str, Any]
+    email_is_verified: bool | None
+
+
+def read_claims(settings: Settings, path: Path, email: str) -> AccountClaims:
+    """Return the claims of an account that a JSON file contains (OpenID Connect Core §5.1).
 
     :param email: e-mail address of the account, which the claim ``email`` must equal.
     :raises click.ClickException: if claims are invalid; the message lists every problem.
@@ -30,8 +41,12 @@ def read_claims(settings: Settings, path: Path, email: str) -> dict[str, Any]:
     ]
     if "sub" in claims:
         problems.append("the claim sub cannot be set: the server generates it for each account")
-    if normalize_email_address(str(claims.pop("email", email))) != email:
-        problems.append(f"the claim email is not {email}" if email else "the account has no e-mail address: add one")
+    is_verified = claims.pop("email_verified", None)
+    is_other_address = normalize_email_address(str(claims.pop("email", email))) != email
+    if not email and (is_other_address or is_verified is not None):
+        problems.append("the account has no e-mail address: add one")
+    elif is_other_address:
+        problems.append(f"the claim email is not {email}")
     if problems:
         raise click.ClickException("\n  ".join(problems))
-    return claims
+    return AccountClaims(claims, is_verified)

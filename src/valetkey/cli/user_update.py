@@ -90,7 +90,9 @@ def update(
             raise click.ClickException(f"the name {problem}")
         changed = replace(changed, name=normalize_display_name(name))
     if claims is not None:
-        changed = replace(changed, claims=to_json(read_claims(runtime.settings, claims, changed.email or "")))
+        account_claims = read_claims(runtime.settings, claims, changed.email or "")
+        changed = replace(changed, claims=to_json(account_claims.stored))
+        verified = account_claims.email_is_verified if verified is None else verified
     if verified is not None:
         if changed.email is None:
             raise click.UsageError("the account has no e-mail address: add one with --email")

@@ -20,7 +20,7 @@ from valetkey.storage import accounts, provider_links
 from .option_values import refuse_empty
 from .password_option import password_stdin_option, read_or_generate_password
 from .printing import json_option, print_result, print_table
-from .user_claims import read_claims
+from .user_claims import AccountClaims, read_claims
 from .user_disconnect import disconnect
 from .user_update import remove, show, update
 from .users_lookup import require_account, with_accounts
@@ -58,12 +58,17 @@ def create(
     problem = password_problem(password, email=email)
     if problem:
         raise click.ClickException(problem)
-    account_claims = read_claims(runtime.settings, claims, email) if claims else {}
+    account_claims = read_claims(runtime.settings, claims, email) if claims else AccountClaims({}, None)
     if name_problem := display_name_problem(name) if name else None:
         raise click.ClickException(f"the name {name_problem}")
-    name = name or str(account_claims.get("name", "")) or email.partition("@")[0]
     sub = create_account(
-        runtime.store, runtime.clock(), name=name, email=email, password=password, claims=account_claims
+        runtime.store,
+        runtime.clock(),
+        name=name or str(account_claims.stored.get("name", "")) or email.partition("@")[0],
+        email=email,
+        password=password,
+        claims=account_claims.stored,
+        email_is_verified=account_claims.email_is_verified is True,
     )
     print_result({"sub": sub, "email": email, "password": None if password_stdin else password}, as_json)
 

@@ -16,6 +16,8 @@ from .engine.statement import WRITE_TIME, BoundStatement, Statement
 from .engine.store import Store
 from .tables import accounts
 
+_ADDRESS_CLAIMS = frozenset({"email", "email_verified"})
+
 
 @dataclass(frozen=True, slots=True)
 class Account:
@@ -51,7 +53,8 @@ class Account:
 
     @property
     def claim_values(self) -> Mapping[str, Any]:
-        return dict(json.loads(self.claims))
+        """The stored claims. The claims about the address come from ``email`` and ``email_verified_at`` instead."""
+        return {name: value for name, value in json.loads(self.claims).items() if name not in _ADDRESS_CLAIMS}
 
 
 ACCOUNT_COLUMNS = columns_of(accounts, Account)

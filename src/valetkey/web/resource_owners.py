@@ -97,8 +97,6 @@ class BuiltInAccounts:
         if account is None:
             return {}
         values = {**_default_claims(account), **account.claim_values}
-        if account.email_verified_at is not None:
-            values["email_verified"] = True
         if "phone_number" in values:
             values.setdefault("phone_number_verified", False)
         return {claim: values[claim] for claim in sorted(self.runtime.settings.claims_of(scope)) if claim in values}
@@ -153,10 +151,11 @@ class CallableResourceOwners:
 def _default_claims(account: Account) -> Mapping[str, Any]:
     """Return the claims of every account: name, updated_at and, if it has an address, email and email_verified.
 
-    Claims that are stored with the account (``claim_values``) override them.
+    Claims that are stored with the account (``claim_values``) override name and updated_at.
     """
     updated_at = int(max(account.created_at, account.email_verified_at or 0))
-    email = {} if account.email is None else {"email": account.email, "email_verified": False}
+    is_verified = account.email_verified_at is not None
+    email = {} if account.email is None else {"email": account.email, "email_verified": is_verified}
     return {"name": account.name, **email, "updated_at": updated_at}
 
 
