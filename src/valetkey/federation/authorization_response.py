@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -30,8 +30,7 @@ from .github import add_primary_email, fetch_identity
 from .id_token import untrusted_response, verify_id_token
 from .identity import ProviderIdentity, identity_of_claims
 
-# In the query of a redirect within this site, if the provider posts its response (OAuth 2.0 Form Post Response Mode).
-RESPONSE_PARAMETERS = ("code", "state", "iss", "error", "error_description", "user")
+_PARAMETERS = ("code", "state", "iss", "error", "error_description", "user")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +45,29 @@ class VerifiedSignIn:
     request: ProviderRequest
     identity: ProviderIdentity
     tokens: Mapping[str, Any]
+
+
+def known_pairs(parameters: Mapping[str, Sequence[str]]) -> list[tuple[str, str]]:
+    """Return names and values of the parameters of a provider's response that are read.
+
+    Of a parameter that is sent more than once, the first two values are returned, so that ``read_response`` refuses it.
+
+    :param parameters: the values by name.
+    """
+    return [(name, value) for name in _PARAMETERS for value in parameters.get(name, ())[:2]]
+
+
+def read_response(parameters: Mapping[str, Sequence[str]], provider: SignInProvider) -> Mapping[str, str]:
+    """Return the parameters of a provider's response that are read.
+
+    :param parameters: the values by name.
+    :raises ProviderRefused: if one of them is sent more than once (RFC 6749 §3.1).
+    """
+    pairs = known_pairs(parameters)
+    response = dict(pairs)
+    if len(response) < len(pairs):
+        raise untrusted_response(provider, "a parameter of the response was sent more than once")
+    return response
 
 
 def accept_request(

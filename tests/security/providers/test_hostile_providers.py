@@ -12,7 +12,7 @@ from flask import Flask
 
 from tests.support.app import MakeApp
 from tests.support.fake_provider import CLIENT_ID, CLIENT_SECRET, FakeProvider
-from tests.support.provider_sign_in import ProviderBrowser, browser_of, list_accounts
+from tests.support.provider_sign_in import ProviderBrowser, assert_refused, browser_of, list_accounts
 from valetkey import OpenIDProvider
 from valetkey.outbound.fetch_limits import WaitLimit
 
@@ -102,17 +102,18 @@ def test_email_verified_of_the_id_token_does_not_count_for_an_address_from_useri
     assert (account.email, account.email_verified_at) == ("victim@example.org", None)
 
 
-def test_a_posted_parameter_that_is_sent_twice_is_left_out(
+def test_a_posted_response_with_a_parameter_that_is_sent_twice_is_refused(
     app: Flask, browser: ProviderBrowser, provider: FakeProvider
 ) -> None:
     parameters = provider.answer(browser.begin().location)
-    body = urlencode([*parameters.items(), ("code", "of-somebody-else")])
+    body = urlencode([*parameters.items(), *[("code", "of-somebody-else")] * 50])
 
     response = app.test_client().post(
         "/account/sign-in/example/callback", data=body, content_type="application/x-www-form-urlencoded"
     )
 
-    assert "state=" in response.location and "code=" not in response.location
+    assert response.location.count("code=") == 2
+    assert_refused(browser.http.get(response.location), browser)
 
 
 def test_too_many_sign_ins_that_wait_for_slow_providers_are_a_page_with_the_other_ways(

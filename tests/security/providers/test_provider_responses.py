@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
 from flask import Flask
@@ -107,6 +107,42 @@ def test_a_code_of_another_sign_in_is_refused_by_its_code_verifier(
     own = provider.answer(browser.begin().location)
 
     assert_refused(browser.finish({**own, "code": stolen["code"]}), browser, "Example did not sign you in")
+
+
+@pytest.mark.parametrize(
+    "repeated",
+    [
+        {"iss": "https://evil.example"},
+        {"error": "access_denied"},
+        {"error_description": "x"},
+        {"code": "x"},
+        {"state": "x"},
+        {"user": "{}"},
+    ],
+)
+def test_a_response_with_a_repeated_parameter_is_refused_before_the_provider_is_called(
+    browser: ProviderBrowser, provider: FakeProvider, repeated: dict[str, str]
+) -> None:
+    """RFC 6749 §3.1; a repeated ``iss`` is not a missing one, which providers that never send it may leave out."""
+    provider.metadata = {"authorization_response_iss_parameter_supported": None}
+    answer = provider.answer(browser.begin().location)
+    del answer["iss"]
+    provider.requests.clear()
+    pairs = [*answer.items(), *[*repeated.items()] * 2]
+
+    response = browser.http.get(f"/account/sign-in/example/callback?{urlencode(pairs)}")
+
+    assert_refused(response, browser)
+    assert provider.requests == []
+    assert browser.finish(answer).status_code == 303
+
+
+def test_a_repeated_parameter_that_is_not_read_is_ignored(browser: ProviderBrowser, provider: FakeProvider) -> None:
+    answer = provider.answer(browser.begin().location)
+
+    response = browser.http.get(f"/account/sign-in/example/callback?{urlencode(answer)}&scope=a&scope=b")
+
+    assert response.status_code == 303
 
 
 def test_mix_up_a_response_of_one_provider_is_not_taken_for_another(

@@ -5,13 +5,12 @@ from __future__ import annotations
 from urllib.parse import urlencode
 
 from flask import Blueprint, abort, request, url_for
-from werkzeug.datastructures import MultiDict
 from werkzeug.utils import redirect
 from werkzeug.wrappers import Response
 
 from valetkey.activity.refusal_log import log_refusal
 from valetkey.federation.authorization_request import begin_sign_in
-from valetkey.federation.authorization_response import RESPONSE_PARAMETERS, accept_request, complete_sign_in
+from valetkey.federation.authorization_response import accept_request, complete_sign_in, known_pairs, read_response
 from valetkey.federation.errors import AlreadyAnswered, ProviderRefused
 from valetkey.federation.links import connect_provider, disconnect_provider, is_connected
 from valetkey.federation.sign_in import AccountExists, sign_in_with_provider
@@ -111,8 +110,9 @@ def callback_page(provider_id: str) -> Response:
     """Handle the provider's response, and continue at the path at which the sign-in began."""
     runtime, provider = current_runtime(), _require_provider(provider_id)
     login_context, now = current_login_context(runtime.settings), runtime.clock()
-    parameters, next_path = _single_values(request.args), ""
+    next_path = ""
     try:
+        parameters = read_response(dict(request.args.lists()), provider)
         pending = accept_request(parameters, provider, login_context, runtime.store, now)
         next_path = pending.next
         verified = complete_sign_in(pending, parameters, provider, login_context, runtime, now)
@@ -150,14 +150,9 @@ def posted_callback_action(provider_id: str) -> Response:
     The browser sends no SameSite=Lax cookies with a form that another site posts, but does after a redirect to GET.
     """
     _require_provider(provider_id)
-    parameters = {name: value for name, value in _single_values(request.form).items() if name in RESPONSE_PARAMETERS}
+    query = urlencode(known_pairs(dict(request.form.lists())))
     callback_url = url_for("valetkey_providers.callback", provider_id=provider_id)
-    return redirect(add_query(callback_url, urlencode(parameters)), 303)
-
-
-def _single_values(parameters: MultiDict[str, str]) -> dict[str, str]:
-    """Return the parameters of a provider's response. One that is sent twice is left out (RFC 6749 §3.1)."""
-    return {name: values[0] for name, values in parameters.lists() if len(values) == 1}
+    return redirect(add_query(callback_url, query), 303)
 
 
 def _refusal_page(refusal: ProviderRefused, provider: SignInProvider, next_path: str) -> Response:
