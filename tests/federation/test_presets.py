@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from urllib.parse import parse_qs, urlsplit
+from collections.abc import Callable, Iterator
+from urllib.parse import parse_qs, parse_qsl, urlsplit
 
 import pytest
 from flask import Flask
@@ -12,11 +12,15 @@ from joserfc import jwt
 from joserfc.jwk import ECKey
 
 from tests.support.app import MakeApp
+from tests.support.browser_client import CALLBACK, Browser
 from tests.support.clock import Clock
 from tests.support.fake_provider import CLIENT_ID, CLIENT_SECRET, FakeProvider
-from tests.support.provider_sign_in import browser_of, list_accounts
+from tests.support.provider_sign_in import ProviderBrowser, browser_of, list_accounts
 from valetkey import Apple, GitHub, GitLab, Google, Microsoft
+from valetkey.authorization_server.clients.service import register_client
+from valetkey.runtime import Runtime
 from valetkey.settings import provider_presets
+from valetkey.settings.providers import SignInProvider
 
 TENANT = "11111111-2222-3333-4444-555555555555"
 
@@ -110,6 +114,63 @@ def test_an_address_that_github_has_not_verified_does_not_count_as_verified(
     browser.finish({"code": "c", "state": state})
 
     assert list_accounts(github_app)[0].email_verified_at is None
+
+
+def sent_prompt(browser: ProviderBrowser, **fields: str) -> str | None:
+    """Press the provider's button; return the ``prompt`` of the authorization request."""
+    return dict(parse_qsl(urlsplit(browser.begin(**fields).location).query)).get("prompt")
+
+
+@pytest.mark.parametrize(
+    ("preset", "options", "prompt", "sent"),
+    [
+        ("google", {}, "login", "select_account"),
+        ("google", {}, "login select_account", "select_account"),
+        ("google", {"keep_tokens": True}, "login", "consent select_account"),
+        ("google", {"keep_tokens": True}, None, "consent"),
+        ("github", {}, "login", "select_account"),
+        ("gitlab", {}, "login", "login"),
+        ("gitlab", {}, "select_account", "login"),
+        ("apple", {}, "login", None),
+        ("openid", {}, "login", "login"),
+        ("openid", {}, "login select_account", "login select_account"),
+        ("openid", {}, "consent", None),
+    ],
+)
+def test_a_provider_gets_only_values_of_prompt_that_it_supports(
+    make_app: MakeApp,
+    sqlite_store_url: str,
+    provider: FakeProvider,
+    monkeypatch: pytest.MonkeyPatch,
+    preset: str,
+    options: dict[str, bool],
+    prompt: str | None,
+    sent: str | None,
+) -> None:
+    monkeypatch.setattr(provider_presets, "GOOGLE_ISSUER", provider.url)
+    presets: dict[str, Callable[[], SignInProvider]] = {
+        "google": lambda: Google(CLIENT_ID, CLIENT_SECRET, **options),  # type: ignore[arg-type]
+        "github": lambda: GitHub(CLIENT_ID, CLIENT_SECRET, url=provider.url),
+        "gitlab": lambda: GitLab(CLIENT_ID, CLIENT_SECRET, url=provider.url),
+        "apple": lambda: Apple("org.example", team_id="T", key_id="K", private_key="-----BEGIN PRIVATE KEY-----"),
+        "openid": lambda: provider.provider("OpenID"),
+    }
+    app = make_app(sqlite_store_url, sign_in_with=[presets[preset]()])
+    runtime: Runtime = app.extensions["valetkey"]
+    client = register_client(runtime, runtime.clock(), name="Shop", policy="web", redirect_uris=[CALLBACK])
+    browser = browser_of(app, provider, preset)
+    consent_url = urlsplit(Browser(browser.http, client).authorize(prompt=prompt).location).path
+
+    assert sent_prompt(browser, next=consent_url) == sent
+
+
+def test_prompts_that_the_metadata_of_a_provider_does_not_list_are_not_sent(
+    app: Flask, browser: ProviderBrowser, provider: FakeProvider
+) -> None:
+    provider.metadata = {"prompt_values_supported": ["none", "login"]}
+    browser.sign_in()
+
+    assert sent_prompt(browser) == "login"
 
 
 def test_gitlab_is_an_openid_provider_at_its_url(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 from urllib.parse import parse_qs, urlsplit
@@ -10,7 +11,7 @@ import pytest
 from flask import Flask
 
 from tests.support.app import MakeApp, Register
-from tests.support.browser_client import Browser, redirect_parameters
+from tests.support.browser_client import CALLBACK, Browser, redirect_parameters
 from tests.support.clock import Clock
 from tests.support.fake_provider import FakeProvider
 from tests.support.provider_sign_in import ProviderBrowser, browser_of, list_accounts
@@ -18,6 +19,8 @@ from tests.support.store_assertions import count_rows
 from tests.support.user import PASSWORD
 from valetkey import GitHub
 from valetkey.accounts.security import disable_account
+from valetkey.authorization_server.clients.service import register_client
+from valetkey.runtime import Runtime
 from valetkey.tokens.jws import decode_unverified
 
 
@@ -93,6 +96,27 @@ def test_prompt_login_hint_max_age_and_acr_values_of_an_app_are_passed_on(
 
     parameters = {name: values[0] for name, values in parse_qs(urlsplit(url).query).items()}
     assert {name: parameters[name] for name in hints} == hints
+
+
+def test_a_user_who_wants_to_use_another_account_chooses_it_at_the_provider(
+    make_app: MakeApp, store_url: str, provider: FakeProvider
+) -> None:
+    app = make_app(store_url, sign_in_with=[provider.provider(keep_tokens=True)], password_sign_in=False)
+    browser = browser_of(app, provider)
+    runtime: Runtime = app.extensions["valetkey"]
+    client = register_client(runtime, runtime.clock(), name="Shop", policy="web", redirect_uris=[CALLBACK])
+    first = parse_qs(urlsplit(browser.begin().location).query)
+    assert first["prompt"] == ["consent"] and "max_age" not in first
+    browser.sign_in()
+    consent_url = urlsplit(Browser(browser.http, client).authorize().location).path
+    link = re.search(r'href="([^"]+)"[^>]*>Use another account', browser.http.get(consent_url).text)
+    assert link
+
+    url = browser.begin(html.unescape(link[1]), next=consent_url).location
+
+    parameters = parse_qs(urlsplit(url).query)
+    assert (parameters["prompt"], parameters["max_age"]) == (["consent select_account"], ["0"])
+    assert browser.finish(provider.answer(url, sub="eve", email="eve@example.org")).location == consent_url
 
 
 def test_an_acr_that_an_app_requests_in_claims_is_passed_on(

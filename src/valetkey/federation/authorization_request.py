@@ -25,7 +25,7 @@ from valetkey.storage.provider_requests import ProviderRequest
 
 from . import texts
 from .client import make_client
-from .endpoints import find_endpoints
+from .endpoints import ProviderEndpoints, find_endpoints
 from .errors import ProviderRefused
 
 _MAX_PER_BROWSER = 20
@@ -50,8 +50,9 @@ def begin_sign_in(
         ``prompt``, ``login_hint``, ``max_age`` and ``acr_values`` are passed on to the provider.
     :param connect_to: ``sub`` of the signed-in account that is to be connected to the provider; ``None`` to sign in.
     :param takes_address: whether the user chose to take the address from an account that has not verified it.
-    :param fresh: whether the user is signed in, and signs in again. The provider is asked to authenticate the user, but
-        a provider that does not say when it did is accepted, unless ``pending`` requires a recent sign-in.
+    :param fresh: whether the user is signed in, and signs in again, perhaps with another account. The provider is asked
+        to authenticate the user and to offer its accounts, but a provider that does not say when it authenticated the
+        user is accepted, unless ``pending`` requires a recent sign-in.
     :raises ProviderRefused: if the provider cannot be reached.
     :raises TooManyRequests: if too many sign-ins were begun from the caller's network.
     """
@@ -63,6 +64,8 @@ def begin_sign_in(
         raise unreachable(provider, cause) from cause
     state = generate_secret(PROVIDER_STATE)
     parameters = _passed_on_parameters(provider, pending)
+    if prompts := _prompts(provider, endpoints, pending, fresh=fresh):
+        parameters["prompt"] = " ".join(sorted(prompts))
     max_age = parameters.get("max_age")
     if fresh:
         parameters.setdefault("max_age", "0")
@@ -115,20 +118,34 @@ def _derive(purpose: str, state: Secret, browser: Secret) -> str:
     return base64.urlsafe_b64encode(digest).decode().rstrip("=")
 
 
-def _passed_on_parameters(provider: SignInProvider, pending: AuthorizationRequest | None) -> dict[str, Any]:
-    """Return the additional parameters of the authorization request.
+def _prompts(
+    provider: SignInProvider, endpoints: ProviderEndpoints, pending: AuthorizationRequest | None, *, fresh: bool
+) -> set[str]:
+    """Return the values of ``prompt``: those that the provider always needs, and those that this sign-in needs.
 
-    ``prompt=login`` is sent with ``max_age=0``, so that the ID token has to say when the user signed in.
+    One of ``login`` and ``select_account`` replaces the other, if the provider supports only one: both let the user
+    sign in with another account.
+
+    :param fresh: whether a signed-in user signs in again, who may want to use another account.
+    """
+    always = {*provider.authorization_parameters.get("prompt", "").split()}
+    needed = {"login", "select_account"} & {*(pending.prompt if pending else ())}
+    if fresh and "login" not in needed | always:
+        needed.add("select_account")
+    return always | ((needed & endpoints.prompts or endpoints.prompts) if needed else set())
+
+
+def _passed_on_parameters(provider: SignInProvider, pending: AuthorizationRequest | None) -> dict[str, Any]:
+    """Return the additional parameters of the authorization request, except ``prompt``.
+
+    For ``prompt=login``, ``max_age=0`` is sent, so that the ID token has to say when the user signed in.
     """
     parameters: dict[str, Any] = dict(provider.authorization_parameters)
     if provider.response_mode is not None:
         parameters["response_mode"] = provider.response_mode
     if pending is None:
         return parameters
-    prompts = [*parameters.get("prompt", "").split(), *({"login", "select_account"} & {*pending.prompt})]
-    if prompts:
-        parameters["prompt"] = " ".join(sorted({*prompts}))
-    if "login" in prompts:
+    if "login" in {*parameters.get("prompt", "").split(), *pending.prompt}:
         parameters["max_age"] = "0"
     elif pending.max_age is not None:
         parameters["max_age"] = str(pending.max_age)

@@ -23,11 +23,13 @@ class ProviderEndpoints:
     :param userinfo: URL of the userinfo endpoint; ``None`` if there is none.
     :param jwks_uri: URL of the keys that sign ID tokens; ``None`` if there are none.
     :param algorithms: algorithms of ID tokens; all are asymmetric.
+    :param prompts: which of ``login`` and ``select_account`` it supports as ``prompt``.
     :param sends_iss: whether each authorization response has the parameter ``iss`` (RFC 9207 §3).
     """
 
     authorization: str
     token: str
+    prompts: frozenset[str]
     auth_method: str = "client_secret_basic"
     userinfo: str | None = None
     jwks_uri: str | None = None
@@ -40,19 +42,23 @@ def find_endpoints(provider: SignInProvider, provider_metadata: Discovery) -> Pr
 
     :raises FetchError: if the metadata cannot be fetched, or has an endpoint that cannot be used.
     """
+    prompts = provider.prompts
     if isinstance(provider, GitHub):
         login = f"{provider.issuer}/login/oauth"
-        return ProviderEndpoints(f"{login}/authorize", f"{login}/access_token", "client_secret_post")
+        return ProviderEndpoints(f"{login}/authorize", f"{login}/access_token", prompts, "client_secret_post")
     if isinstance(provider, Apple):
         auth = f"{provider.issuer}/auth"
-        return ProviderEndpoints(f"{auth}/authorize", f"{auth}/token", "client_secret_post", jwks_uri=f"{auth}/keys")
+        method, keys = "client_secret_post", f"{auth}/keys"
+        return ProviderEndpoints(f"{auth}/authorize", f"{auth}/token", prompts, method, jwks_uri=keys)
     metadata = provider_metadata.get(provider.issuer)
     offered = metadata.get("id_token_signing_alg_values_supported")
     auth_methods = metadata.get("token_endpoint_auth_methods_supported")
+    offered_prompts = metadata.get("prompt_values_supported")  # Initiating User Registration via OpenID Connect 1.0 §4
     prefers_post = isinstance(auth_methods, list) and "client_secret_basic" not in auth_methods
     return ProviderEndpoints(
         authorization=_url(metadata, "authorization_endpoint", provider),
         token=_url(metadata, "token_endpoint", provider),
+        prompts=frozenset(name for name in prompts if not isinstance(offered_prompts, list) or name in offered_prompts),
         auth_method="client_secret_post" if prefers_post else "client_secret_basic",
         userinfo=_url(metadata, "userinfo_endpoint", provider) if "userinfo_endpoint" in metadata else None,
         jwks_uri=_url(metadata, "jwks_uri", provider),

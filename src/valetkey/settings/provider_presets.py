@@ -39,6 +39,10 @@ class Google(_Preset):
             # Google issues a refresh token only with these, and without the scope offline_access.
             self._set(authorization_parameters={"access_type": "offline", "prompt": "consent"})
 
+    @property
+    def prompts(self) -> frozenset[str]:
+        return frozenset({"select_account"})  # and consent and none; login is not documented
+
 
 @dataclass(frozen=True)
 class GitHub(_Preset):
@@ -62,6 +66,10 @@ class GitHub(_Preset):
         return f"{self.issuer}/login/oauth"  # since 2026; older GitHub Enterprise Servers send none
 
     @property
+    def prompts(self) -> frozenset[str]:
+        return frozenset({"select_account"})
+
+    @property
     def api_url(self) -> str:
         """URL of GitHub's REST API."""
         return "https://api.github.com" if self.issuer == _GITHUB else f"{self.issuer}/api/v3"
@@ -78,6 +86,10 @@ class GitLab(_Preset):
 
     def __post_init__(self) -> None:
         self._set(issuer=str(self.url).rstrip("/"), provider_id="gitlab", name="GitLab")
+
+    @property
+    def prompts(self) -> frozenset[str]:
+        return frozenset({"login"})  # select_account is answered with an error: gitlab-org/gitlab#377368
 
 
 @dataclass(frozen=True, init=False)
@@ -146,6 +158,10 @@ class Apple(_Preset):
     @property
     def response_mode(self) -> str | None:
         return "form_post"  # Apple requires it for the scopes name and email
+
+    @property
+    def prompts(self) -> frozenset[str]:
+        return frozenset()
 
     def problems(self) -> list[str]:
         is_key = isinstance(self.client_secret, str) and "PRIVATE KEY-----" in self.client_secret

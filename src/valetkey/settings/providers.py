@@ -78,6 +78,14 @@ class SignInProvider:
         """The ``response_mode`` of the authorization request; ``None`` for the default, ``query``."""
         return None
 
+    @property
+    def prompts(self) -> frozenset[str]:
+        """Which of ``login`` and ``select_account`` the provider supports as ``prompt`` (OpenID Connect Core §3.1.2.1).
+
+        Metadata with ``prompt_values_supported`` may exclude more.
+        """
+        return frozenset({"login", "select_account"})
+
     def problems(self) -> list[str]:
         """Return what is wrong with these values, one sentence per problem."""
         problems = []
