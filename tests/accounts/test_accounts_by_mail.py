@@ -11,7 +11,7 @@ from flask import Flask
 from werkzeug.test import TestResponse
 
 from tests.support.app import MakeApp
-from tests.support.browser_client import EMAIL, Browser, sign_in_new_account
+from tests.support.browser_client import EMAIL, Browser, hidden_fields, sign_in_new_account
 from tests.support.clock import Clock
 from tests.support.store_assertions import count_rows
 from tests.support.user import PASSWORD
@@ -299,6 +299,30 @@ def test_sign_out_everywhere_ends_all_sessions(ada: Browser, app: Flask, shop: C
 def test_forms_of_the_account_page_need_a_csrf_token(ada: Browser, runtime: Runtime, path: str) -> None:
     assert ada.http.post(path).status_code == 400
     assert ada.get("/account").status_code == 200
+
+
+def test_an_address_that_the_account_has_lost_meanwhile_cannot_be_verified(
+    ada: Browser, runtime: Runtime, mail_worker: MailWorker
+) -> None:
+    page = ada.get("/account").text
+    runtime.store.write(Transaction(accounts.remove_unverified_email("ada", EMAIL)))
+
+    refused = ada.post("/account/verify", csrf_token=hidden_fields(page)["csrf_token"])
+
+    assert refused.status_code == 400
+    assert "No mail was sent" in refused.text
+    assert "Your account has no e-mail address any more" in refused.text
+    assert mail_worker.run() == []
+
+
+def test_too_many_mails_from_the_account_page_can_be_tried_again_later(ada: Browser) -> None:
+    for number in range(30):
+        request_sign_up(ada, f"p{number}@example.org")
+
+    refused = ada.submit("/account/verify", {}, page_path="/account")
+
+    assert (refused.status_code, "Too many mails" in refused.text) == (429, True)
+    assert int(refused.headers["Retry-After"]) > 0
 
 
 def submit_with_id(browser: Browser, submission: str, email: str = EMAIL) -> TestResponse:

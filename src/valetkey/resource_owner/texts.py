@@ -29,6 +29,11 @@ ADDRESS_CONFIRMED = "{email} is now confirmed as your address."
 OTHER_ACCOUNT_TITLE = "You are signed in to another account"
 OTHER_ACCOUNT = "Sign in to the account with the address {email}, then open the link again."
 TOO_MANY_MAILS_TITLE = "Too many mails"
+NO_MAIL_TITLE = "No mail was sent"
+NO_ADDRESS = (
+    "Your account has no e-mail address any more, because another user has verified it. Ask the operator of this site "
+    "to add your address."
+)
 CHECK_MAIL_TITLE = "Check your mail"
 CHECK_MAIL = "If {email} can be used here, you will get a mail with a link. Open the link to continue."
 LINK_EXPIRED_TITLE = "This link has expired or was already used"

@@ -26,6 +26,7 @@ from valetkey.accounts.mail_links import (
 from valetkey.accounts.security import change_password, sign_out_everywhere
 from valetkey.activity.refusal_log import log_refusal
 from valetkey.protocol.errors import InvalidRequest
+from valetkey.protocol.refusal import retry_after_header
 from valetkey.protocol.secret import random_id
 from valetkey.resource_owner import texts
 from valetkey.resource_owner.access.views import access_action, access_page, load_current_review
@@ -188,10 +189,8 @@ def send_verification_action() -> Response:
     if owner is None:
         return redirect_to_sign_in(safe_local_path())
     check_button_form()
-    refusal = _request_link(VERIFY_EMAIL, owner.email)
-    if refusal is not None:
-        return pages.render_page("message.html", 429, title=texts.TOO_MANY_MAILS_TITLE, sentence=refusal.message)
-    return _check_your_mail_page(owner.email)
+    refusal = _request_link(VERIFY_EMAIL, owner.email) if owner.email else SignInRefused(texts.NO_ADDRESS)
+    return _check_your_mail_page(owner.email) if refusal is None else _no_mail_page(refusal)
 
 
 def sign_out_everywhere_action() -> Response:
@@ -254,6 +253,15 @@ def _request_link(purpose: str, email: str, **options: str) -> SignInRefused | N
 def _check_your_mail_page(email: str) -> Response:
     sentence = texts.CHECK_MAIL.format(email=email)
     return pages.render_page("message.html", title=texts.CHECK_MAIL_TITLE, sentence=sentence)
+
+
+def _no_mail_page(refusal: SignInRefused) -> Response:
+    """Return the page that says why no mail was sent: with 429 and ``Retry-After`` after too many, else with 400."""
+    is_limit = bool(refusal.retry_after)
+    title = texts.TOO_MANY_MAILS_TITLE if is_limit else texts.NO_MAIL_TITLE
+    page = pages.render_page("message.html", 429 if is_limit else 400, title=title, sentence=refusal.message)
+    page.headers.extend(retry_after_header(refusal.retry_after))
+    return page
 
 
 def _expired_link_page(refusal: InvalidRequest) -> Response:
