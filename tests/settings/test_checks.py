@@ -21,6 +21,10 @@ WRONG_VALUES: list[tuple[str, Any, str]] = [
     ("database_connections", "64", "database_connections must be of type int"),
     ("unused_registration_days", 3651, "unused_registration_days must be between 0 and 3650"),
     ("audit_retention_days", -1, "audit_retention_days must be between 0 and 36500"),
+    ("scopes", {" read": "Read"}, "scopes: ' read' is not a scope name (RFC 6749 §3.3)"),
+    ("scopes", {"read ": "Read"}, "scopes: 'read ' is not a scope name (RFC 6749 §3.3)"),
+    ("scopes", {"read write": "Read"}, "scopes: 'read write' is not a scope name (RFC 6749 §3.3)"),
+    ("scopes", {"": "Read"}, "scopes: '' is not a scope name (RFC 6749 §3.3)"),
     ("session_lifetime", 59, "session_lifetime must be between 60 and 7776000 seconds, not 59"),
 ]
 

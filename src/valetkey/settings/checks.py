@@ -89,7 +89,7 @@ def _check_scopes(settings: Settings) -> list[str]:
     problems = []
     for name, description in settings.scopes.items():
         try:
-            is_valid = len(parse_scope(name)) == 1
+            is_valid = parse_scope(name) == {name}
         except InvalidScope:
             is_valid = False
         if not is_valid:
