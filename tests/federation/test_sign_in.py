@@ -135,12 +135,13 @@ def test_an_acr_that_an_app_requests_in_claims_is_passed_on(
     assert "unmet_authentication_requirements" in refused.location
 
 
-def test_auth_time_acr_and_amr_of_the_provider_are_in_the_id_token_of_the_app(
+def test_auth_time_acr_and_valid_amr_of_the_provider_are_in_the_id_token_of_the_app(
     app: Flask, browser: ProviderBrowser, register: Register, clock: Clock
 ) -> None:
     client = Browser(browser.http, register())
     consent_url = urlsplit(client.authorize(scope="openid", nonce="n").location).path
-    browser.sign_in(next=consent_url, auth_time=clock() - 1000, acr="gold", amr=["otp", "pwd"])
+    amr = ["otp", "no mfa", "pwd", "", "f\u00e4ce", "a\tb", 5]
+    browser.sign_in(next=consent_url, auth_time=clock() - 1000, acr="gold", amr=amr)
 
     redirect = client.approve(consent_url, scope=("openid",))
 

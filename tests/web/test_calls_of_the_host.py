@@ -196,6 +196,14 @@ def test_fields_of_an_owner_may_be_as_in_the_database_of_the_host(
             "must return an Owner whose auth_time is a number of seconds or None, not datetime",
         ),
         (Owner("ada", amr="pwd"), "must return an Owner whose amr is a tuple of str, not str"),  # type: ignore[arg-type]
+        (
+            Owner("ada", amr=("pwd", "no mfa")),
+            "must return an Owner whose amr has only values of visible ASCII characters, without spaces, not 'no mfa'",
+        ),
+        (
+            Owner("ada", amr=(5,)),  # type: ignore[arg-type]
+            "must return an Owner whose amr has only values of visible ASCII characters, without spaces, not 5",
+        ),
         (Owner("ada", name=5), "must return an Owner whose name is a str, not int"),  # type: ignore[arg-type]
     ],
 )

@@ -9,6 +9,7 @@ from typing import Any
 from valetkey.protocol.claim_formats import claim_problem
 from valetkey.protocol.display_name import display_name_problem, normalize_display_name
 from valetkey.protocol.email_address import is_email_address, normalize_email_address
+from valetkey.protocol.resource_owner import is_amr_value
 from valetkey.settings.provider_presets import Google
 from valetkey.settings.providers import SignInProvider
 
@@ -53,7 +54,6 @@ def identity_of_claims(claims: Mapping[str, Any], provider: SignInProvider) -> P
     if not is_short_text(subject) or not str(subject).isascii():
         raise untrusted_response(provider, "the sub is not a text of 1 to 255 ASCII characters")
     email = clean_email(claims.get("email"))
-    amr = claims.get("amr")
     return ProviderIdentity(
         subject=str(subject),
         email=email,
@@ -67,7 +67,7 @@ def identity_of_claims(claims: Mapping[str, Any], provider: SignInProvider) -> P
         ),
         auth_time=_clean_time(claims.get("auth_time")),
         acr=str(claims["acr"]) if is_short_text(claims.get("acr")) else None,
-        amr=tuple(value for value in amr if is_short_text(value))[:_MAX_AMR] if isinstance(amr, list) else (),
+        amr=_clean_amr(claims.get("amr")),
         sid=str(claims["sid"]) if is_short_text(claims.get("sid")) else None,
     )
 
@@ -104,6 +104,11 @@ def _is_verified(email: str, claims: Mapping[str, Any], provider: SignInProvider
     if isinstance(provider, Google):
         return is_verified and (email.rpartition("@")[2] in _GOOGLE_MAIL_DOMAINS or is_short_text(claims.get("hd")))
     return is_verified
+
+
+def _clean_amr(value: object) -> tuple[str, ...]:
+    values = value if isinstance(value, list) else []
+    return tuple(item for item in values if is_short_text(item) and is_amr_value(item))[:_MAX_AMR]
 
 
 def _clean_time(value: object) -> float | None:

@@ -20,7 +20,7 @@ class Owner:
         another user.
     :param auth_time: time of the last authentication, in seconds since 1970-01-01 UTC; ``None`` if unknown.
     :param acr: authentication context class of that authentication; ``None`` if unknown.
-    :param amr: authentication methods that were used (RFC 8176), such as ``("pwd",)``.
+    :param amr: authentication methods that were used (RFC 8176), such as ``("pwd",)``; see ``is_amr_value``.
     :param name: name shown on the consent page.
     :param email: e-mail address shown on the consent page; security notices, such as of a new consent, are sent there.
     :param sid: identifier of this sign-in session, used to notify clients when it ends (OpenID Connect Back-Channel
@@ -37,6 +37,14 @@ class Owner:
     email: str = ""
     sid: str | None = None
     session_began_at: float | None = None
+
+
+def is_amr_value(value: object) -> bool:
+    """Return whether a value can be one of ``Owner.amr``: a text of visible ASCII characters, without spaces.
+
+    The values are stored with spaces between them, so that a value with a space would become two others.
+    """
+    return isinstance(value, str) and value != "" and all("!" <= character <= "~" for character in value)
 
 
 class ResourceOwners(Protocol):

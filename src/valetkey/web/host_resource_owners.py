@@ -13,7 +13,13 @@ from flask import Flask, current_app, has_app_context
 from werkzeug.exceptions import HTTPException, NotFound
 
 from valetkey.protocol.errors import OAuthError
-from valetkey.protocol.resource_owner import Owner, ResourceOwners, ResourceOwnersUnavailable, SupportsSignOut
+from valetkey.protocol.resource_owner import (
+    Owner,
+    ResourceOwners,
+    ResourceOwnersUnavailable,
+    SupportsSignOut,
+    is_amr_value,
+)
 from valetkey.protocol.unavailable import BackendUnavailable
 from valetkey.settings import SettingsError
 
@@ -127,6 +133,9 @@ def _check_owner(method: str, owner: Any) -> Owner | None:
     for name, (expected_type, description) in _FIELDS.items():
         if isinstance(values[name], bool) or not isinstance(values[name], expected_type):
             raise _make_type_unavailable(method, f"an Owner whose {name} is {description}", values[name])
+    if wrong := [value for value in values["amr"] if not is_amr_value(value)]:
+        expected = "an Owner whose amr has only values of visible ASCII characters, without spaces"
+        raise _make_unavailable(method, TypeError(f"resource_owner.{method} must return {expected}, not {wrong[0]!r}"))
     is_changed = any(getattr(owner, name) is not value for name, value in values.items())
     return Owner(**values) if is_changed else owner  # a subclass of the host may have another constructor
 
