@@ -47,7 +47,7 @@ class VerifiedSignIn:
     tokens: Mapping[str, Any]
 
 
-def known_pairs(parameters: Mapping[str, Sequence[str]]) -> list[tuple[str, str]]:
+def response_pairs(parameters: Mapping[str, Sequence[str]]) -> list[tuple[str, str]]:
     """Return names and values of the parameters of a provider's response that are read.
 
     Of a parameter that is sent more than once, the first two values are returned, so that ``read_response`` refuses it.
@@ -63,7 +63,7 @@ def read_response(parameters: Mapping[str, Sequence[str]], provider: SignInProvi
     :param parameters: the values by name.
     :raises ProviderRefused: if one of them is sent more than once (RFC 6749 §3.1).
     """
-    pairs = known_pairs(parameters)
+    pairs = response_pairs(parameters)
     response = dict(pairs)
     if len(response) < len(pairs):
         raise untrusted_response(provider, "a parameter of the response was sent more than once")

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from datetime import UTC, datetime
 from typing import Any
-
-from flask import request
 
 from valetkey.authorization_server.authorize.consent import INDIVIDUAL_CLAIMS, ConsentPrompt
 from valetkey.authorization_server.authorize.consent_record import REQUIRED_SCOPES
@@ -18,13 +17,18 @@ from valetkey.storage.clients import Client
 
 
 def consent_context(
-    client: Client, prompt: ConsentPrompt | DeviceConsentPrompt, owner: Owner, *, problem: str | None
+    client: Client,
+    prompt: ConsentPrompt | DeviceConsentPrompt,
+    owner: Owner,
+    *,
+    problem: str | None,
+    submitted_scope: Collection[str],
 ) -> dict[str, Any]:
     """Return the template variables that every consent page needs: in the browser, and for a device.
 
-    :param problem: what was wrong with the submitted form, whose ticks are kept; ``None`` if none was submitted.
+    :param problem: what was wrong with the submitted form; ``None`` if none was submitted: then all scopes are ticked.
+    :param submitted_scope: the scopes that were ticked in the submitted form, and stay ticked.
     """
-    ticked = None if problem is None else request.form.getlist("scope")
     return {
         "app": client_context(client),
         "scopes": [
@@ -34,7 +38,7 @@ def consent_context(
                 "granted_before": granted_before,
                 "kind": scope_kind(name),
                 "required": name in REQUIRED_SCOPES,
-                "ticked": ticked is None or name in ticked or name in REQUIRED_SCOPES,
+                "ticked": problem is None or name in REQUIRED_SCOPES.union(submitted_scope),
             }
             for name, words, granted_before in prompt.scopes
         ],

@@ -255,7 +255,9 @@ def _redirect_to_sign_in(authorization: AuthorizationRequest, owner: Owner | Non
 
 def _consent_page_context(prompt: ConsentPrompt, owner: Owner, problem: str | None) -> dict[str, Any]:
     return {
-        **consent_context(prompt.target.client, prompt, owner, problem=problem),
+        **consent_context(
+            prompt.target.client, prompt, owner, problem=problem, submitted_scope=request.form.getlist("scope")
+        ),
         "redirect_host": prompt.redirect_host,
         "loopback_warning": prompt.redirects_to_loopback,
         "only_difference": prompt.only_new_scopes,

@@ -130,7 +130,9 @@ def _show_consent(interaction_id: str, problem: str | None = None) -> Response:
     if consent.is_decided:
         return _decision_page(consent)
     prompt = build_device_consent_prompt(consent, owner, runtime)
-    context = consent_context(consent.client, prompt, owner, problem=problem)
+    context = consent_context(
+        consent.client, prompt, owner, problem=problem, submitted_scope=request.form.getlist("scope")
+    )
     return pages.render_page("consent.html", 400 if problem else 200, user_code=consent.user_code, **context)
 
 

@@ -10,7 +10,7 @@ from werkzeug.wrappers import Response
 
 from valetkey.activity.refusal_log import log_refusal
 from valetkey.federation.authorization_request import begin_sign_in
-from valetkey.federation.authorization_response import accept_request, complete_sign_in, known_pairs, read_response
+from valetkey.federation.authorization_response import accept_request, complete_sign_in, read_response, response_pairs
 from valetkey.federation.errors import AlreadyAnswered, ProviderRefused
 from valetkey.federation.links import connect_provider, disconnect_provider, is_connected
 from valetkey.federation.sign_in import AccountExists, sign_in_with_provider
@@ -150,7 +150,7 @@ def posted_callback_action(provider_id: str) -> Response:
     The browser sends no SameSite=Lax cookies with a form that another site posts, but does after a redirect to GET.
     """
     _require_provider(provider_id)
-    query = urlencode(known_pairs(dict(request.form.lists())))
+    query = urlencode(response_pairs(dict(request.form.lists())))
     callback_url = url_for("valetkey_providers.callback", provider_id=provider_id)
     return redirect(add_query(callback_url, query), 303)
 
