@@ -262,6 +262,7 @@ def test_a_sign_in_beside_the_request_of_an_app_is_not_the_recent_one_that_the_a
     """The provider signs in whoever is at the browser without a question, and does not say when the user signed in."""
     app = Browser(browser.http, register())
     browser.sign_in()
+    app.obtain_code()
     consent_url = urlsplit(app.authorize(**parameters).location).path
 
     browser.sign_in()
