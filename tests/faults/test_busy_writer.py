@@ -25,6 +25,7 @@ class FailingDriver:
     """A driver and its connection. Each attempt to write fails as soon as the test sets ``may_fail``."""
 
     dialect = "sqlite"
+    closes_before_fork = False
 
     def __init__(self) -> None:
         self.attempts: list[int] = []

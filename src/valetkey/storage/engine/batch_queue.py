@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
@@ -40,6 +41,7 @@ class QueuedItem:
         self._wake_lock.release()
 
 
+_POLL_INTERVAL_S = 0.001
 Item = TypeVar("Item", bound=QueuedItem)
 
 
@@ -61,6 +63,7 @@ class BatchQueue(Generic[Item]):
         self._error = error
         self._lock = threading.Lock()
         self._has_leader = False  # whether a thread handles the queue, or has been woken up to do so
+        self._is_paused = False
         self._items: list[Item] = []
 
     def run(self, item: Item) -> None:
@@ -70,13 +73,33 @@ class BatchQueue(Generic[Item]):
         """
         with self._lock:
             self._items.append(item)
-            leads, self._has_leader = not self._has_leader, True
+            leads = not (self._has_leader or self._is_paused)
+            self._has_leader = self._has_leader or leads
         if not leads:  # decided under the lock: the leader may call ``make_leader`` at any time after it
             leads = self._wait(item)
         if leads:
             self._run_as_leader(item)
         if item.failure is not None:
             raise item.failure
+
+    def pause(self, deadline: float) -> bool:
+        """Wait for the current batch, and let no thread handle the queue until ``resume`` is called.
+
+        :param deadline: when to give up, in seconds of the monotonic clock.
+        :returns: whether the batch ended in time.
+        """
+        with self._lock:
+            self._is_paused = True
+        while self._has_leader and time.monotonic() < deadline:
+            time.sleep(_POLL_INTERVAL_S)
+        return not self._has_leader
+
+    def resume(self) -> None:
+        """Let threads handle the queue again."""
+        with self._lock:
+            self._is_paused = False
+            if not self._has_leader:
+                self._hand_over()
 
     def requeue(self, items: Sequence[Item]) -> None:
         """Queue items of the current batch again, before all others."""
@@ -114,9 +137,9 @@ class BatchQueue(Generic[Item]):
                 self._hand_over()
 
     def _hand_over(self) -> None:
-        """Make the next thread in the queue the leader, if there is one. Call it under the lock."""
-        self._has_leader = bool(self._items)
-        if self._items:
+        """Make the next thread the leader, if there is one and the queue is not paused. Call it under the lock."""
+        self._has_leader = bool(self._items) and not self._is_paused
+        if self._has_leader:
             self._items[0].make_leader()
 
     def _handle_next_batch(self) -> None:

@@ -42,11 +42,13 @@ class Connection(Protocol):
 class Driver(Protocol):
     """A database driver; ``dialect`` is the name of the SQL dialect, ``sqlite`` or ``postgresql``.
 
-    After ``statement_timeout_s``, PostgreSQL cancels a statement of a connection that is opened from now on.
+    After ``statement_timeout_s``, PostgreSQL cancels a statement of a connection that is opened from now on. If
+    ``closes_before_fork``, all connections must be closed before the process forks.
     """
 
     dialect: str
     statement_timeout_s: int
+    closes_before_fork: bool
 
     def connect(self) -> Connection:
         """Open a connection.

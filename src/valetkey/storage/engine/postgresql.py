@@ -36,6 +36,7 @@ class PostgresqlDriver:
     """
 
     dialect = "postgresql"
+    closes_before_fork = False  # a child opens its own, and does not use those of its parent
 
     def __init__(self, url: str, *, pooler: str = "auto") -> None:
         self._url = url

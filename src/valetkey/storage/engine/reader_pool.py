@@ -11,6 +11,8 @@ from .connection import BUSY_TIMEOUT_S, Connection, Row
 from .statement import BoundStatement
 from .transaction import StoreBusy, StoreConflict, StoreTimeout, StoreUnavailable
 
+_POLL_INTERVAL_S = 0.001
+
 
 class ReaderPool:
     """Read connections, the last used first; at most ``max_connections`` are open. Thread-safe.
@@ -22,6 +24,8 @@ class ReaderPool:
     def __init__(self, max_connections: int) -> None:
         self._max_connections = max_connections
         self._idle: deque[Connection] = deque()
+        self._returned = self._idle  # where threads return connections: elsewhere while the pool is paused
+        self._is_paused = False
         self._open_count = 0
         self._waiter_count = 0
         self._released = threading.Condition()
@@ -51,10 +55,42 @@ class ReaderPool:
             return connection.fetch_all(statement)
         finally:
             if connection is not None:
-                self._idle.append(connection)
+                self._returned.append(connection)
                 if self._waiter_count:
                     with self._released:
                         self._released.notify()
+
+    def pause(self, deadline: float) -> bool:
+        """Close all connections as soon as they are idle, and let no thread open one until ``resume`` is called.
+
+        :param deadline: when to give up, in seconds of the monotonic clock.
+        :returns: whether all connections were closed in time.
+        """
+        with self._released:
+            self._is_paused, self._returned = True, deque()
+        while True:
+            self._close_all_idle()
+            if not self._open_count or time.monotonic() >= deadline:
+                return not self._open_count
+            time.sleep(_POLL_INTERVAL_S)
+
+    def resume(self) -> None:
+        """Let threads open connections again."""
+        with self._released:
+            self._idle.extend(self._returned)
+            self._is_paused, self._returned = False, self._idle
+            self._released.notify_all()
+
+    def _close_all_idle(self) -> None:
+        for idle in (self._idle, self._returned):
+            while idle:
+                try:
+                    connection = idle.pop()
+                except IndexError:  # another thread was faster
+                    break
+                connection.close()
+                with self._released:
+                    self._open_count -= 1
 
     def _open_or_wait(self, connect: Callable[[], Connection]) -> Connection:
         """Return a new connection, or the first one that another thread releases if no more may be opened."""
@@ -62,8 +98,8 @@ class ReaderPool:
         with self._released:
             self._waiter_count += 1
             try:
-                while self._open_count >= self._max_connections:
-                    if self._idle:
+                while self._is_paused or self._open_count >= self._max_connections:
+                    if self._idle and not self._is_paused:
                         try:
                             return self._idle.pop()
                         except IndexError:  # another thread was faster

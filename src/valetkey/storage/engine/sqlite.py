@@ -33,6 +33,9 @@ class SqliteDriver:
 
     dialect = "sqlite"
     statement_timeout_s = STATEMENT_TIMEOUT_S  # of no effect: SQLite has none
+    # A child inherits SQLite's record of the locks of an open file, which are the parent's, and has none of them:
+    # https://www.sqlite.org/howtocorrupt.html §2.6.
+    closes_before_fork = True
 
     def __init__(self, path: Path, *, synchronous: str = "FULL") -> None:
         self.path = path

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import os
+import logging
+import threading
 import time
 import weakref
 from collections.abc import Callable, Sequence
 from multiprocessing import util
 from typing import Any
 
-from .after_fork import call_after_fork
+from .after_fork import call_after_fork, call_around_fork
 from .batch_queue import BatchQueue, QueuedItem
 from .connection import BUSY_TIMEOUT_S, COMMAND_STATEMENT_TIMEOUT_S, Connection, Driver, Row
 from .reader_pool import ReaderPool
@@ -18,7 +19,17 @@ from .transaction import ConnectionLost, StoreBusy, StoreUnavailable, Transactio
 
 _MAX_TRANSACTIONS_PER_COMMIT = 64
 DEFAULT_MAX_CONNECTIONS = 10  # as in the setting database_connections
+_FORK_TIMEOUT_S = 5.0  # maximum time that a fork waits for the threads that use a SQLite database
+_log = logging.getLogger("valetkey")
 _MIN_TIMEOUT_S = 0.05  # a transaction with less time left than this is not tried again
+_FORKED_WHILE_IN_USE = (
+    "the process was forked while a thread used the SQLite database for more than %g s: the new process cannot use the "
+    "database. Start it again, and do not use Valetkey while the server loads the app"
+)
+_UNUSABLE = (
+    "this process was forked while a thread of its parent used the SQLite database: start this process again, and do "
+    "not use Valetkey while the server loads the app"
+)
 
 
 class _PendingTransaction(QueuedItem):
@@ -36,7 +47,8 @@ class _PendingTransaction(QueuedItem):
 class Store:
     """Access to the database: runs queries and write transactions.
 
-    It is thread-safe and fork-safe: a forked child opens its own connections.
+    It is thread-safe and fork-safe: a forked child opens its own connections. Before a fork, those to a SQLite database
+    are closed.
 
     :param max_connections: maximum number of connections of this process, at least 2: one writes, the others read.
     """
@@ -49,9 +61,13 @@ class Store:
         # Called after each write, also after one that failed, because it may have been written nevertheless.
         self.after_write: Callable[[Transaction], None] = _do_nothing
         self._reset()
-        weak = weakref.ref(self)
-        os.register_at_fork(before=lambda: _call_if_exists(weak, Store._pin_connections))
-        call_after_fork(self._reset)
+        self._fork_lock = threading.Lock()  # held while a thread forks
+        self._forking_thread: int | None = None
+        self._paused: tuple[ReaderPool, BatchQueue[_PendingTransaction]] | None = None  # while a thread forks
+        self._is_open_in_child = False  # whether a child that is forked now inherits an open SQLite database
+        self._is_unusable = False
+        call_around_fork(self._prepare_for_fork, self._resume_after_fork)
+        call_after_fork(self._reset_in_child)
 
     def _reset(self) -> None:
         self._readers = ReaderPool(self._max_readers)
@@ -60,9 +76,37 @@ class Store:
         self._queue = BatchQueue(self._commit_batch, _MAX_TRANSACTIONS_PER_COMMIT, StoreUnavailable)
         self._closes_at_exit = False
 
-    def _pin_connections(self) -> None:
+    def _prepare_for_fork(self) -> None:
+        """Close the connections to a SQLite database: wait for the threads that use them, and keep others waiting."""
+        self._fork_lock.acquire()
+        self._forking_thread = threading.get_ident()
+        if self._driver.closes_before_fork:
+            self._paused = self._readers, self._queue
+            deadline = time.monotonic() + _FORK_TIMEOUT_S
+            are_idle = [part.pause(deadline) for part in self._paused]
+            self._is_open_in_child = not all(are_idle)
+            if self._is_open_in_child:
+                _log.error(_FORKED_WHILE_IN_USE, _FORK_TIMEOUT_S)
+            elif self._writer is not None:
+                self._writer.close()
+                self._writer = None
         # If the child garbage-collected the parent's connections, it would end the sessions on the parent's sockets.
         self._pinned_connections = list(self._connections)
+
+    def _resume_after_fork(self) -> None:
+        if self._forking_thread != threading.get_ident():  # the store was created while this thread forked
+            return
+        self._pinned_connections.clear()
+        for part in self._paused or ():
+            part.resume()
+        self._paused = self._forking_thread = None
+        self._fork_lock.release()
+
+    def _reset_in_child(self) -> None:
+        self._reset()
+        self._fork_lock = threading.Lock()
+        self._paused = self._forking_thread = None
+        self._is_unusable = self._is_unusable or self._is_open_in_child
 
     @property
     def dialect(self) -> str:
@@ -204,6 +248,8 @@ class Store:
     def _connect(self) -> Connection:
         if self._is_closed_for_exit:
             raise StoreUnavailable("the server is stopping")
+        if self._is_unusable:
+            raise StoreUnavailable(_UNUSABLE)
         if not self._closes_at_exit:
             self._closes_at_exit = True
             # Worker processes exit without atexit handlers, but with multiprocessing's finalizers. After the last
