@@ -44,6 +44,7 @@ from .rate_limiting.quota_counter import Quotas
 from .settings import Settings
 from .settings.sources import SettingsSources
 from .storage import served_as
+from .storage.engine.after_fork import call_after_fork
 from .storage.engine.clock import store_clock
 from .storage.engine.open import open_store, sqlite_path
 from .storage.engine.transaction import StoreUnavailable
@@ -156,11 +157,15 @@ class Runtime:
         )
         self.origins = OriginCache(self.store, self.feed)
         self.on_store_created: list[Callable[[Runtime, float], None]] = []
-        self.is_ready = False
-        self._ready_lock = threading.Lock()
+        self._reset()
+        call_after_fork(self._reset)
         self._is_command = Runtime._is_loaded_by_command
         may_run_worker = settings.embedded_worker and not self._is_command
         self.worker_thread = WorkerThread(self.make_worker, may_run=may_run_worker)
+
+    def _reset(self) -> None:
+        self.is_ready = False  # a forked process has no worker thread yet
+        self._ready_lock = threading.Lock()
 
     def get_ready(self) -> None:
         """Check the schema of the database; create a SQLite database, with its keys, if there is none.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -21,6 +23,22 @@ import flask, valetkey
 app = flask.Flask("shop")
 valetkey.Valetkey(app)
 app.extensions["valetkey"].get_ready()
+"""
+FORK = """
+import os, signal, sys, threading
+import flask, valetkey
+
+app = flask.Flask("shop")
+valetkey.Valetkey(app, issuer="http://127.0.0.1:8000", data_dir=sys.argv[1], env_prefix=None)
+runtime = app.extensions["valetkey"]
+runtime.get_ready()
+runtime._ready_lock.acquire()  # as if another thread were in get_ready at the fork
+if not (child := os.fork()):
+    signal.alarm(20)
+    app.test_client().get("/oauth/userinfo")
+    print([thread.name for thread in threading.enumerate() if thread.name == "valetkey-worker"], flush=True)
+    os._exit(0)
+assert os.waitpid(child, 0)[1] == 0
 """
 
 
@@ -93,3 +111,12 @@ def test_serve_has_a_worker_unless_the_setting_is_false(
             time.sleep(0.1)
 
     assert found == state
+
+
+def test_a_process_that_was_forked_from_one_with_a_worker_has_its_own(tmp_path: Path) -> None:
+    """The workers of ``gunicorn --preload`` are forked from the process that has loaded the app."""
+    finished = subprocess.run(
+        [sys.executable, "-c", FORK, str(tmp_path)], capture_output=True, text=True, timeout=60, check=False
+    )
+
+    assert (finished.returncode, finished.stdout) == (0, "['valetkey-worker']\n"), finished.stderr
