@@ -101,6 +101,36 @@ def use_everything():
 
 fork_and_print(use_everything)
 """
+LOCK_EVERYTHING_ELSE = """
+import flask
+from valetkey.accounts import password
+from valetkey.caches.origins import OriginCache
+from valetkey.storage.engine.circuit_breaker import CircuitBreaker
+from valetkey.web.health import Readiness
+
+
+class NoChecks(Readiness):
+    def check(self):
+        return {"fine": "ok"}
+
+
+breaker, readiness, origins = CircuitBreaker("the backend"), NoChecks(flask.Flask("shop")), OriginCache(store, feed)
+breaker.trip()
+breaker.retry_at = 0.0
+password._hash_lock.acquire()
+for lock in (breaker._lock, readiness._lock, origins._update_lock, background._start_lock):
+    lock.acquire()
+
+
+def use_everything():
+    breaker.check()
+    print(len(password.hash_password("a long password")) > 0, readiness.read()["fine"])
+    origins._update_lock.acquire()
+    background._start_lock.acquire()
+
+
+fork_and_print(use_everything)
+"""
 
 
 def run_program(program: str, store_url: str, folder: Path) -> list[str]:
@@ -133,6 +163,7 @@ def test_locks_that_another_thread_held_at_the_fork_are_free_in_the_child(
     sqlite_store_url: str, tmp_path: Path
 ) -> None:
     assert run_program(LOCK, sqlite_store_url, tmp_path) == ["(True, True)"]
+    assert run_program(LOCK_EVERYTHING_ELSE, sqlite_store_url, tmp_path) == ["True ok"]
 
 
 def test_a_forked_process_starts_its_own_background_thread(sqlite_store_url: str, tmp_path: Path) -> None:

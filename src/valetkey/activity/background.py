@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterable
 from multiprocessing import util
 
+from valetkey.storage.engine.after_fork import call_after_fork
 from valetkey.storage.engine.daemon_thread import start_daemon_thread
 
 _INTERVAL_S = 1.0
@@ -27,9 +28,13 @@ class BackgroundThread:
         self._exit_jobs: list[Callable[[], None]] = []
         self._thread: threading.Thread | None = None
         self._stop_event = threading.Event()
-        self._start_lock = threading.Lock()
+        self._renew_start_lock()
+        call_after_fork(self._renew_start_lock)
         self.has_failed = False  # whether the last start failed; ``ensure_running`` tries again once a second
         self._retry_at = 0.0
+
+    def _renew_start_lock(self) -> None:
+        self._start_lock = threading.Lock()
 
     def add(self, job: Callable[[], None], *, at_exit: Callable[[], None] | None = None) -> None:
         """Add a job that runs once a second.

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from valetkey.storage import clients
 from valetkey.storage.change_feed import ChangeFeedEntry
+from valetkey.storage.engine.after_fork import call_after_fork
 from valetkey.storage.engine.store import Store
 
 from .change_feed import ChangeFeed
@@ -36,6 +37,10 @@ class OriginCache:
     def __init__(self, store: Store, feed: ChangeFeed) -> None:
         self._store = store
         self._cached: FeedCache[str, _Origins] = FeedCache(feed, self._read_all, self._note_change, max_entries=1)
+        self._renew_lock()
+        call_after_fork(self._renew_lock)
+
+    def _renew_lock(self) -> None:
         self._update_lock = threading.Lock()
 
     def is_registered(self, origin: str, now: float) -> bool:

@@ -17,6 +17,7 @@ from valetkey.protocol.unavailable import BackendUnavailable
 from valetkey.rate_limiting.limit import parse_limit
 from valetkey.rate_limiting.limiter import Limiter
 from valetkey.settings import Settings, SettingsError
+from valetkey.storage.engine.after_fork import call_after_fork
 
 from .middleware import Middleware
 from .security_headers import security_headers
@@ -94,9 +95,13 @@ class Readiness(ABC):
 
     def __init__(self, app: Flask) -> None:
         self._app = app
+        self._reset()
+        call_after_fork(self._reset)
+        self._checks = {_NOT_CHECKED: "unknown"}
+
+    def _reset(self) -> None:
         self._lock = threading.Lock()
         self._checked_at: float | None = None
-        self._checks = {_NOT_CHECKED: "unknown"}
 
     def read(self) -> dict[str, str]:
         """Return the result of each check by name: ``ok``, ``failed``, ``none`` or ``unknown``.

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from valetkey.protocol.unavailable import BackendUnavailable
 
+from .after_fork import call_after_fork
 from .transaction import StoreCircuitOpen
 
 _RESET_TIMEOUT_S = 1.0
@@ -24,7 +25,7 @@ class CircuitBreaker:
     :param reset_timeout_s: seconds for which calls fail after a failure.
     """
 
-    __slots__ = ("_clock", "_error", "_lock", "_name", "_reset_timeout_s", "retry_at")
+    __slots__ = ("__weakref__", "_clock", "_error", "_lock", "_name", "_reset_timeout_s", "retry_at")
 
     def __init__(
         self,
@@ -38,8 +39,12 @@ class CircuitBreaker:
         self._clock = clock
         self._error = error
         self._reset_timeout_s = reset_timeout_s
-        self._lock = threading.Lock()
+        self._renew_lock()
+        call_after_fork(self._renew_lock)
         self.retry_at: float | None = None  # when the next call may try the backend; None: closed
+
+    def _renew_lock(self) -> None:
+        self._lock = threading.Lock()
 
     def check(self) -> None:
         """Check that the backend may be called now.
