@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ssl
+import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from email import message_from_bytes, policy
 from email.message import EmailMessage
@@ -29,11 +31,15 @@ class SmtpServer:
     :param replies: reply to RCPT TO by recipient, such as ``550 no such mailbox``; others are accepted.
     :param quit_reply: reply to QUIT; if it is empty, the connection is closed without one.
     :param tls: the server's TLS context; with it the server offers STARTTLS (RFC 3207) and accepts any password.
+    :param delays_s: seconds before the reply to a command, by its verb; that of the greeting is ``""``.
+    :param byte_delay_s: seconds before each byte of a reply.
     """
 
     replies: Mapping[str, str] = field(default_factory=dict)
     quit_reply: str = "221 bye"
     tls: ssl.SSLContext | None = None
+    delays_s: Mapping[str, float] = field(default_factory=dict)
+    byte_delay_s: float = 0
     received: list[ReceivedMail] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -64,10 +70,16 @@ class SmtpServer:
 def _make_handler(server: SmtpServer) -> type[StreamRequestHandler]:
     class Handler(StreamRequestHandler):
         def handle(self) -> None:
+            with suppress(ConnectionError):  # a client that does not wait
+                self._run_session()
+
+        def _run_session(self) -> None:
             client_name, sender, recipients = "", "", list[str]()
+            time.sleep(server.delays_s.get("", 0))
             self._reply("220 ready")
             while line := self.rfile.readline().decode("latin-1").strip():
                 verb, _, argument = line.partition(" ")
+                time.sleep(server.delays_s.get(verb.upper(), 0))
                 match verb.upper():
                     case "EHLO" | "HELO":
                         client_name = argument
@@ -118,7 +130,10 @@ def _make_handler(server: SmtpServer) -> type[StreamRequestHandler]:
             return b"".join(lines)
 
         def _reply(self, text: str) -> None:
-            self.wfile.write(f"{text}\r\n".encode())
+            reply = f"{text}\r\n".encode()
+            for piece in [bytes([byte]) for byte in reply] if server.byte_delay_s else [reply]:
+                time.sleep(server.byte_delay_s)
+                self.wfile.write(piece)
 
     return Handler
 

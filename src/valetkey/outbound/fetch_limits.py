@@ -15,7 +15,7 @@ from .errors import FetchFailed, TooManyFetches
 
 @dataclass(frozen=True, slots=True)
 class Deadline:
-    """The time at which an HTTP request must have ended, with name lookup, waiting and redirects included.
+    """The time at which a request to another server must have ended, with name lookup, waiting and redirects included.
 
     :param timeout_s: seconds that were allowed at the beginning, for error messages.
     :param ends_at: the deadline, as a value of ``time.monotonic()``.

@@ -20,9 +20,9 @@ from valetkey.protocol.email_address import is_email_address, parse_sender
 from valetkey.settings import Settings
 
 from .errors import MailNotSent, MailRefused
+from .smtp_connection import SmtpConnection
 from .tls import UnusableCaFile, make_tls_context
 
-_TIMEOUT_S = 10
 _POLICY = SMTP.clone(cte_type="7bit")  # readable by mail servers without 8BITMIME
 # Replies to RCPT TO that are final: there is no such mailbox, or it takes no mail (RFC 5321 §4.2.3, RFC 7504 §4).
 _FINAL_RECIPIENT_REPLIES = frozenset({550, 551, 553, 556})
@@ -35,7 +35,7 @@ def send_mail(settings: Settings, to: str, subject: str, text: str) -> None:
     :param subject: the subject; characters that cannot be in a header are replaced.
     :param text: the plain-text body.
     :raises MailRefused: if no mail can ever be sent to this address.
-    :raises MailNotSent: if the server cannot be reached, or refuses the message.
+    :raises MailNotSent: if the server cannot be reached, refuses the message, or has not accepted it after 40 seconds.
     """
     if not is_email_address(to):
         raise MailRefused("the recipient is not an e-mail address that mail can be sent to")
@@ -94,16 +94,13 @@ def _connect(settings: Settings) -> Iterator[smtplib.SMTP]:
 def _open(settings: Settings) -> Iterator[smtplib.SMTP]:
     """Yield a new connection to the mail server; with TLS from the beginning if the scheme is ``smtps``.
 
-    At the end of the ``with`` block it is closed, whatever the server replies to QUIT: its reply to the message is what
-    says whether the message was accepted.
+    At the end of the ``with`` block it is closed, whatever the server replies to QUIT, and when: its reply to the
+    message is what says whether the message was accepted.
     """
     server, client_name = urlsplit(settings.mail_url or ""), _issuer_domain(settings)
     host, port = server.hostname or "localhost", server.port or 0
-    if server.scheme == "smtps":
-        context = make_tls_context(settings.outbound_ca_file)
-        smtp: smtplib.SMTP = smtplib.SMTP_SSL(host, port, client_name, timeout=_TIMEOUT_S, context=context)
-    else:
-        smtp = smtplib.SMTP(host, port, client_name, timeout=_TIMEOUT_S)
+    tls_context = make_tls_context(settings.outbound_ca_file) if server.scheme == "smtps" else None
+    smtp = SmtpConnection(host, port, client_name, tls_context)
     try:
         yield smtp
     finally:
