@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 from sqlalchemy import Connection, Engine, column, create_engine, event, select, table, text
@@ -24,6 +25,7 @@ _MIGRATIONS = Path(__file__).parent / "migrations"
 _LOCK_TIMEOUT_S = 5  # for a lock that another process than an upgrade has
 _SELECT_VERSION = Statement(select(column("version_num")).select_from(table(SCHEMA_VERSION_TABLE)))
 _SELECT_READ_ONLY = Statement(text("SELECT current_setting('transaction_read_only')"))
+_SELECT_ENCODING = Statement(text("SELECT current_setting('server_encoding')"))
 _SELECT_SQLITE_TABLES = Statement(text("SELECT name FROM sqlite_master WHERE type = 'table'"))
 _REVISIONS = (
     "0001",
@@ -63,8 +65,10 @@ def check_schema(store: Store) -> None:
     Nothing is created.
 
     :raises DatabaseMissing: if there is no database; the message says where.
-    :raises StoreUnavailable: if it has an older or newer schema or no tables; the message says what to do.
+    :raises StoreUnavailable: if it has an older or newer schema or no tables, or is a PostgreSQL database that is not
+        UTF-8; the message says what to do.
     """
+    _check_encoding(store)
     version = _find_version(store)
     if version is None:
         raise NoTables("the database has no tables yet: run `valetkey init`")
@@ -79,6 +83,19 @@ def check_schema(store: Store) -> None:
         f"the database schema is newer ({version}) than this version of Valetkey supports ({HEAD_REVISION}): "
         "install the newer Valetkey, or restore a backup"
     )
+
+
+def _check_encoding(store: Store) -> None:
+    """Check that a PostgreSQL database can store every character of names and texts.
+
+    :raises StoreUnavailable: if its encoding is not UTF-8, or it does not respond.
+    """
+    row = store.fetch_one(_SELECT_ENCODING()) if store.dialect == "postgresql" else None
+    if row and row[0] != "UTF8":
+        raise StoreUnavailable(
+            f"the encoding of the PostgreSQL database is {row[0]}, not UTF8: create one with "
+            "CREATE DATABASE name TEMPLATE template0 ENCODING 'UTF8', and name it in database_url"
+        )
 
 
 def check_writable(store: Store) -> None:
@@ -117,7 +134,8 @@ def upgrade_schema(url: str) -> None:
     """
     path = sqlite_path(url)
     if path is None:
-        PostgresqlDriver(url, pooler="transaction").connect().close()  # raises the reason if there is no server
+        with closing(Store(PostgresqlDriver(url, pooler="transaction"))) as store:  # says why if there is no server
+            _check_encoding(store)
         _run_alembic(url)
         return
     database = resolve_links(path)

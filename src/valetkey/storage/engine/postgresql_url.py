@@ -31,7 +31,8 @@ def connection_parameters(url: str) -> dict[str, Any]:
         raise StoreUnavailable(describe_url_problem(cause)) from None  # the cause may contain a part of the password
     if has_several_hosts(parameters):
         parameters.setdefault("target_session_attrs", "read-write")
-    return _DEFAULTS | parameters
+    # Whatever the URL, the environment or the database says: libpq then reads and writes texts as Python does.
+    return _DEFAULTS | parameters | {"client_encoding": "utf8"}
 
 
 def has_several_hosts(parameters: dict[str, Any]) -> bool:
