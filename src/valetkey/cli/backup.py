@@ -14,10 +14,11 @@ from valetkey.runtime import Runtime
 from valetkey.storage.engine.backup import back_up
 
 from .app_loading import with_runtime
+from .option_values import NonEmptyPath
 
 
 @click.command()
-@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@click.argument("file", type=NonEmptyPath(dir_okay=False, path_type=Path))
 @with_runtime
 def backup(runtime: Runtime, file: Path) -> None:
     """Copy the SQLite database to FILE while it is in use.

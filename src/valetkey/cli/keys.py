@@ -18,6 +18,7 @@ from valetkey.tokens.key_rotation import rotation_statements
 from valetkey.tokens.reencryption import reencrypt_all
 
 from .app_loading import with_runtime, with_server_settings
+from .option_values import NonEmptyPath
 from .printing import format_time, json_option, print_table
 
 _PUBLISH_AHEAD_S = 900  # three times as long as clients may cache Valetkey's JWK set
@@ -118,7 +119,7 @@ def reencrypt(runtime: Runtime) -> None:
 @keys.command()
 @click.option(
     "--file",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=NonEmptyPath(dir_okay=False, path_type=Path),
     help="Write the key to this file. An existing file is not changed.",
 )
 def new(file: Path | None) -> None:

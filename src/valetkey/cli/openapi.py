@@ -16,10 +16,11 @@ from valetkey.runtime import Runtime
 from valetkey.web.context import EXTENSION
 
 from .app_loading import load_app, read_json_file
+from .option_values import NonEmptyPath
 
 
 @click.command()
-@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Write to this file.")
+@click.option("-o", "--output", type=NonEmptyPath(dir_okay=False, path_type=Path), help="Write to this file.")
 @click.option(
     "--check",
     "old",

@@ -17,3 +17,12 @@ def refuse_empty(_context: click.Context, _parameter: click.Parameter, value: An
     if any(isinstance(text, str) and not text.strip() for text in texts):
         raise click.BadParameter("the value is empty; leave the option out for its default")
     return value
+
+
+class NonEmptyPath(click.Path):
+    """The type of a path that an option or argument names. An empty text is refused: it would mean the folder ``.``."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, str) and not value.strip():
+            self.fail("the path is empty", param, ctx)
+        return super().convert(value, param, ctx)

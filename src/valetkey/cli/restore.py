@@ -24,6 +24,7 @@ from valetkey.tokens.revoke_all import revoke_everything
 from valetkey.web.context import EXTENSION
 
 from .app_loading import load_app
+from .option_values import NonEmptyPath
 from .printing import format_time
 from .revoke_all import list_consequences
 
@@ -34,7 +35,7 @@ _WARNING = (
 
 
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=NonEmptyPath(path_type=Path))
 @click.option("--keep-tokens", is_flag=True, help="Do not end sessions and tokens. Revoked tokens become valid again.")
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @click.pass_context
