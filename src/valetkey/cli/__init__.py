@@ -8,6 +8,8 @@ from __future__ import annotations
 import errno
 import io
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
@@ -62,30 +64,43 @@ class _CommandGroup(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl([(name, _COMMANDS[name]) for name in self.list_commands(ctx)])
 
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        with _explained_errors():  # --help and --version write their text here
+            return super().make_context(info_name, args, parent, **extra)
+
     def invoke(self, ctx: click.Context) -> Any:
-        try:
+        with _explained_errors():
             return super().invoke(ctx)
-        except (click.UsageError, click.Abort, click.exceptions.Exit):
+
+
+@contextmanager
+def _explained_errors() -> Iterator[None]:
+    """Context manager that turns errors which an operator can fix into ``click.ClickException``."""
+    try:
+        yield
+    except (click.UsageError, click.Abort, click.exceptions.Exit):
+        raise
+    except click.ClickException as error:
+        notes = getattr(error, "__notes__", ())
+        if not notes:
             raise
-        except click.ClickException as error:
-            notes = getattr(error, "__notes__", ())
-            if not notes:
-                raise
-            raise click.ClickException("\n".join([error.message, *notes])) from error
-        except UnicodeError as error:
-            if getattr(error, "encoding", "") != "utf-8":  # such as that of a terminal, or of host names
-                raise
-            raise click.ClickException("an argument, a file or standard input is not UTF-8 text") from error
-        except OSError as error:
-            if error.filename is None and error.errno != errno.ENOSPC:  # such as of a pipe that its reader has closed
-                raise
-            name = error.filename or "a file or the output"
-            raise click.ClickException(f"{name} cannot be used: {error.strerror or error}") from error
-        except Exception as error:
-            if not _is_expected(error):
-                raise
-            lines = str(error).splitlines() or [type(error).__name__]
-            raise click.ClickException("\n".join(["\n  ".join(lines), *getattr(error, "__notes__", ())])) from error
+        raise click.ClickException("\n".join([error.message, *notes])) from error
+    except UnicodeError as error:
+        if getattr(error, "encoding", "") != "utf-8":  # such as that of a terminal, or of host names
+            raise
+        raise click.ClickException("an argument, a file or standard input is not UTF-8 text") from error
+    except OSError as error:
+        if error.filename is None and error.errno != errno.ENOSPC:  # such as of a pipe that its reader has closed
+            raise
+        name = error.filename or "a file or the output"
+        raise click.ClickException(f"{name} cannot be used: {error.strerror or error}") from error
+    except Exception as error:
+        if not _is_expected(error):
+            raise
+        lines = str(error).splitlines() or [type(error).__name__]
+        raise click.ClickException("\n".join(["\n  ".join(lines), *getattr(error, "__notes__", ())])) from error
 
 
 def _is_expected(error: Exception) -> bool:

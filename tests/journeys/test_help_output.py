@@ -1,0 +1,18 @@
+"""The help and the version, on an output that cannot be written."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+
+@pytest.mark.parametrize("arguments", [("--help",), ("--version",), ("clients", "--help")])
+def test_help_that_cannot_be_written_is_an_error_without_a_traceback(arguments: tuple[str, ...]) -> None:
+    with open("/dev/full", "w") as output:
+        command = [sys.executable, "-m", "valetkey", *arguments]
+        completed = subprocess.run(command, stdout=output, stderr=subprocess.PIPE, text=True, check=False)
+
+    assert completed.returncode == 1
+    assert completed.stderr == "Error: a file or the output cannot be used: No space left on device\n"
