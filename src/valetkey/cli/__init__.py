@@ -44,6 +44,9 @@ _COMMANDS = {
 }
 
 
+_GLOBAL_OPTIONS = {"--app", "--data-dir"}  # of the group
+
+
 class _CommandGroup(click.Group):
     """The commands, each imported when it is used.
 
@@ -80,6 +83,12 @@ def _explained_errors() -> Iterator[None]:
     """Context manager that turns errors which an operator can fix into ``click.ClickException``."""
     try:
         yield
+    except click.NoSuchOption as error:
+        name = error.option_name
+        if name not in _GLOBAL_OPTIONS:
+            raise
+        message = f"{name} belongs before the command: valetkey {name} VALUE COMMAND"  # `flask` takes it in both places
+        raise click.NoSuchOption(name, message, ctx=error.ctx) from error
     except (click.UsageError, click.Abort, click.exceptions.Exit):
         raise
     except click.ClickException as error:

@@ -54,7 +54,7 @@ def list_tokens(runtime: Runtime, user: str | None, as_json: bool) -> None:
 @tokens.command()
 @click.option("--user", required=True, help="The user: e-mail address, or sub as in tokens.")
 @click.option("--name", required=True, help="Name of the token.")
-@click.option("--scope", "scopes", multiple=True, callback=refuse_empty, help="Scope; repeatable.")
+@click.option("--scope", "scopes", multiple=True, required=True, callback=refuse_empty, help="Scope; repeatable.")
 @click.option("--days", default=30, show_default=True, type=click.IntRange(1, 36_600), help="Days until it expires.")
 @json_option
 @with_runtime

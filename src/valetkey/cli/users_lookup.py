@@ -24,7 +24,8 @@ def with_accounts(command: Callable[..., None]) -> Callable[..., None]:
     def run(runtime: Runtime, *args: Any, **kwargs: Any) -> None:
         if not runtime.has_built_in_accounts:
             raise click.ClickException(
-                "this app has its own users (resource_owner=), and Valetkey has no accounts: manage users in the app"
+                "this app has its own users (resource_owner=), and Valetkey has no accounts: manage users in the app, "
+                "and call Valetkey.revoke_owner when one is removed or disabled"
             )
         command(runtime, *args, **kwargs)
 

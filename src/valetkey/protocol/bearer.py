@@ -30,7 +30,7 @@ def parse_bearer_token(authorization: str | None) -> str | None:
         raise MissingToken("a bearer token is required")
     token = token.strip(" ")
     if not token or " " in token:
-        raise InvalidRequest("the Authorization header is malformed")
+        raise InvalidRequest("the Authorization header is malformed: send it as Authorization: Bearer TOKEN")
     if len(token) > _MAX_TOKEN_LENGTH or not token.isascii():
         raise InvalidToken("the access token is malformed")
     return token
