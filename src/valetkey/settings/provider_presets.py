@@ -89,7 +89,7 @@ class GitLab(_Preset):
 
     @property
     def prompts(self) -> frozenset[str]:
-        return frozenset({"login"})  # select_account is answered with an error: gitlab-org/gitlab#377368
+        return frozenset({"login"})  # its response to select_account is an error
 
 
 @dataclass(frozen=True, init=False)
