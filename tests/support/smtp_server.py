@@ -70,7 +70,7 @@ class SmtpServer:
 def _make_handler(server: SmtpServer) -> type[StreamRequestHandler]:
     class Handler(StreamRequestHandler):
         def handle(self) -> None:
-            with suppress(ConnectionError):  # a client that does not wait
+            with suppress(ConnectionError, ssl.SSLEOFError):  # a client that does not wait
                 self._run_session()
 
         def _run_session(self) -> None:
