@@ -144,12 +144,14 @@ def test_prompt_none_without_consent_is_consent_required(rp: RelyingParty) -> No
 def test_prompt_none_without_consent_does_not_reveal_who_signed_in_when_or_how(
     rp: RelyingParty, clock: Clock, changes: dict[str, str]
 ) -> None:
+    """§3.1.2.6."""
     clock.forward(seconds=10)
 
     assert redirect_error(rp.authorize(prompt="none", **changes)) == "consent_required"
 
 
 def test_a_user_can_deny_although_the_client_requires_a_new_sign_in(rp: RelyingParty, clock: Clock) -> None:
+    """§3.1.2.4."""
     page_path = rp.authorize(max_age="60").location
     assert 'id="deny"' in rp.get(page_path).text
     form = {**hidden_fields(rp.get(page_path).text), "decision": "deny"}
