@@ -249,7 +249,10 @@ def test_all_grants_of_a_user_to_a_client_are_revoked(deployment: Deployment) ->
         (("grants", "revoke", "none"), "unknown grant none"),
         (("grants", "revoke", "--client", "shop", "--user", "maja@example.org"), "unknown user maja@example.org"),
         (("grants", "revoke", "--client", "none", "--user", EMAIL), f"{EMAIL} gave none nothing"),
-        (("tokens", "create", "--user", "maja@example.org", "--name", "x"), "unknown user maja@example.org"),
+        (
+            ("tokens", "create", "--user", "maja@example.org", "--name", "x", "--scope", "profile"),
+            "unknown user maja@example.org",
+        ),
         (("clients", "rotate-secret", "shop", "--old-lives", "-5"), "-5 is not in the range"),
         (
             ("clients", "create", "--name", "R", "--policy", "machine", "--redirect-uri", CALLBACK),
