@@ -6,6 +6,7 @@ A module is imported when its command is used: ``valetkey --help`` would otherwi
 from __future__ import annotations
 
 import errno
+import gc
 import io
 import sys
 from collections.abc import Iterator
@@ -60,7 +61,11 @@ class _CommandGroup(click.Group):
         if cmd_name not in _COMMANDS:
             return None
         name = cmd_name.replace("-", "_")
-        command: click.Command = getattr(import_module(f".{name}", __name__), name)
+        gc.disable()  # imports leave hardly any garbage, and looking for it takes 8 % of their time
+        try:
+            command: click.Command = getattr(import_module(f".{name}", __name__), name)
+        finally:
+            gc.enable()
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import gc
 import os
 import secrets
 import signal
@@ -83,6 +84,21 @@ def serve(context: click.Context, /, **options: Any) -> None:
         raise click.UsageError(f"{options['host']} is {listen} on this machine: use --host 127.0.0.1")
     generated_key = _set_secret_key()
     os.environ[THREADS_VARIABLE] = str(options["threads"])
+    certificate = _prepare(context, options, address, generated_key)
+    gc.collect()  # frees the app of this process, which has reference cycles: the workers are forked and load their own
+    _run_server(options, listen, certificate)
+
+
+def _prepare(
+    context: click.Context, options: dict[str, Any], address: str, generated_key: str
+) -> tuple[Path, Path] | None:
+    """Load the app, check it, prepare what it needs, and print what ``valetkey serve`` prints first.
+
+    :param options: the options of ``valetkey serve`` by name.
+    :param address: URL on which the server listens.
+    :param generated_key: the generated ``SECRET_KEY``.
+    :return: files with the TLS certificate chain and its private key, or ``None`` for plain HTTP.
+    """
     app = load_app(
         context, allow_resource_server=True, issuer=address, health_path="/healthz", readiness_path="/readyz"
     )
@@ -98,8 +114,8 @@ def serve(context: click.Context, /, **options: Any) -> None:
     else:
         for line in resource_server_banner_lines(extension, address):
             click.echo(line)
-    extension.close()  # the workers are forked: they must not inherit threads or connections of this process
-    _run_server(options, listen, certificate)
+    extension.close()  # the workers must not inherit threads or connections of this process
+    return certificate
 
 
 def _set_secret_key() -> str:
