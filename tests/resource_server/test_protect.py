@@ -18,8 +18,9 @@ from tests.support.app import MakeApp
 from tests.support.browser_client import Browser
 from valetkey import current_token, protect, public, require_oauth
 from valetkey.authorization_server.clients.service import register_client
-from valetkey.cli.app_checks import undecorated_routes, unknown_scopes
+from valetkey.cli.app_checks import undecorated_routes
 from valetkey.resource_server.routes import iter_routes
+from valetkey.resource_server.start_checks import unknown_scopes
 from valetkey.testing import headers_for
 
 
@@ -180,7 +181,8 @@ def test_an_unknown_scope_of_a_blueprint_is_reported(make_app: MakeApp, sqlite_s
     typo.add_url_rule("/api/typo", "typo", caller)
     app.register_blueprint(typo)
 
-    assert "notes:raed" in "".join(unknown_scopes(app, app.extensions["valetkey"].settings))
+    (problem,) = unknown_scopes(app, app.extensions["valetkey"].settings.scopes)
+    assert "'notes:raed'" in problem and "did you mean 'notes:read'?" in problem
 
 
 @pytest.fixture

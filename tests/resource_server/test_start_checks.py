@@ -93,6 +93,29 @@ def test_undecorated_routes_are_named_in_the_log(extend: Extend, caplog: pytest.
     assert any("/api/forgotten: no protection is declared" in message for message in caplog.messages)
 
 
+def test_scopes_that_no_client_can_request_are_named_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    app = make_app()
+    Valetkey(app, env_prefix=None, scopes={"notes:read": "Read your notes"})
+    app.add_url_rule("/api/notes", "notes", require_oauth("notes:raed")(lambda: ""))
+
+    app.test_client().get("/")
+
+    (message,) = [message for message in caplog.messages if "not in scopes=" in message]
+    assert (
+        message.startswith("the route notes needs the scope 'notes:raed'") and "did you mean 'notes:read'?" in message
+    )
+
+
+def test_a_resource_server_does_not_judge_scopes_of_other_issuers(caplog: pytest.LogCaptureFixture) -> None:
+    app = make_app()
+    _add_resource_server(app, scopes={"notes:read": "Read your notes"})
+    app.add_url_rule("/api/notes", "notes", require_oauth("notes:raed")(lambda: ""))
+
+    app.test_client().get("/")
+
+    assert not [message for message in caplog.messages if "not in scopes=" in message]
+
+
 def test_apiflask_does_not_document_routes_of_the_extension(extend: Extend) -> None:
     app = APIFlask("api")
     extend(app)

@@ -97,13 +97,6 @@ def undecorated_routes(app: Flask, settings: Settings) -> Iterator[str]:
         )
 
 
-def unknown_scopes(app: Flask, settings: Settings) -> Iterator[str]:
-    """Yield an error message for each scope that a route requires but the setting ``scopes`` does not contain."""
-    needed = {(route.endpoint, scope) for route in iter_routes(app) for scope in route.scopes - settings.scopes.keys()}
-    for name, missing in sorted(needed):
-        yield f"the route {name} needs the scope {missing!r}, which is not in scopes={{...}}"
-
-
 def unused_scopes(app: Flask, settings: Settings) -> Iterator[str]:
     """Yield a sentence of advice for each scope in the setting ``scopes`` that no route requires.
 

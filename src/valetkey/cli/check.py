@@ -21,7 +21,7 @@ from valetkey.rate_limiting.limiter import Limiter
 from valetkey.resource_server.limit_validation import cost_advice
 from valetkey.resource_server.routes import iter_routes
 from valetkey.resource_server.standalone_context import StandaloneContext
-from valetkey.resource_server.start_checks import route_problems
+from valetkey.resource_server.start_checks import route_problems, unknown_scopes
 from valetkey.runtime import Runtime
 from valetkey.service import is_app_named
 from valetkey.settings import Settings
@@ -37,7 +37,6 @@ from .app_checks import (
     secret_key_advice,
     small_bursts,
     undecorated_routes,
-    unknown_scopes,
     unsafe_settings,
     unused_scopes,
     variables_of_other_extension,
@@ -88,7 +87,7 @@ def check_authorization_server(app: Flask, runtime: Runtime) -> tuple[list[str],
     """
     problems = [
         *route_problems(app, runtime.settings, runtime.plan_budgets, runtime.admission.user_limit),
-        *unknown_scopes(app, runtime.settings),
+        *unknown_scopes(app, runtime.settings.scopes),
     ]
     advice = [*unsafe_settings(runtime.settings), *undecorated_routes(app, runtime.settings)]
     if not runtime.has_built_in_accounts:

@@ -5,7 +5,9 @@ Commands that check or serve an app use them, too.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Collection, Mapping
+from difflib import get_close_matches
 from typing import Any, Protocol
 
 from valetkey.protocol.protected_resource import RESOURCE_METADATA_PATH
@@ -17,6 +19,7 @@ from .guard.misplaced_decorators import find_misplaced_decorators
 from .limit_validation import limit_problems
 from .routes import HasRoutes, iter_routes, warn_undecorated_routes
 
+_log = logging.getLogger("valetkey")
 _CHANGE_A_PATH = (
     "Change oauth_path, account_path, device_path, personal_access_tokens_path, docs_path, openapi_path or "
     "llms_txt_path, or set api_catalog or security_contact off"
@@ -56,7 +59,7 @@ def route_problems(
 def check_routes(
     app: HasRoutes, settings: Settings, budgets: Mapping[str, PlanBudget] | None, user_limit: Limit | None
 ) -> None:
-    """Check the routes of an app, and warn about those that do not say who may call them.
+    """Check the routes of an app, and warn about those that do not say who may call them, or need an unknown scope.
 
     Call it before the first request, when the app has all its routes.
 
@@ -68,6 +71,22 @@ def check_routes(
     if problems:
         raise SettingsError("\n".join(problems))
     warn_undecorated_routes(app, settings.api_prefix, are_denied=settings.protect_by_default)
+    if budgets is not None:  # other authorization servers define the scopes of an app with a ResourceServer
+        for problem in unknown_scopes(app, settings.scopes):
+            _log.warning("%s; until then, calls are refused", problem)
+
+
+def unknown_scopes(app: HasRoutes, scopes: Collection[str]) -> list[str]:
+    """Return an error message for each scope that a route needs but the setting ``scopes`` does not contain.
+
+    :param scopes: the names of the scopes that clients can request.
+    """
+    needed = {(route.endpoint, scope) for route in iter_routes(app) for scope in route.scopes if scope not in scopes}
+    return [
+        f"the route {endpoint} needs the scope {scope!r}, which is not in scopes={{...}}: add it there"
+        + "".join(f", or did you mean {name!r}?" for name in get_close_matches(scope, scopes, n=1))
+        for endpoint, scope in sorted(needed)
+    ]
 
 
 def path_problems(app: HasRoutes) -> list[str]:
