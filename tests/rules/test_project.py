@@ -183,7 +183,7 @@ def test_the_commands_work_on_a_new_data_directory(shell: Path) -> None:
         return result.output
 
     assert "ready" in run("init")
-    assert "store: 0009, needed: 0009" in run("db", "version")
+    assert "store: 0010, needed: 0010" in run("db", "version")
     run("prune")
     assert "client_secret" in run("clients", "create", "--name", "R", "--policy", "machine", "--json")
     assert "vk_cs_" not in run("clients", "list")

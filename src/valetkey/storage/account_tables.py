@@ -30,7 +30,7 @@ sessions = Table(
     Column("sid", Text, nullable=False, index=True),  # the session's id in tokens for clients; not a credential
     Column("began_at", Double, nullable=False),
     Column("auth_time", Double),  # when the user signed in; null if the provider does not say it
-    Column("expires_at", Double, nullable=False),
+    Column("expires_at", Double, nullable=False, index=True),
     Column("ended_at", Double),
     Column("address", Text),
     # Of a sign-in at a provider; null: the sign-in was with a password.
@@ -85,7 +85,7 @@ mail_links = Table(  # links sent by mail: opening one proves that the user rece
     Column("digest", LargeBinary, primary_key=True),
     Column("purpose", Text, nullable=False),  # sign_up, reset or verify
     Column("email", Text, nullable=False, index=True),
-    Column("sub", Text),  # null for sign_up: there is no account yet
+    Column("sub", Text, index=True),  # null for sign_up: there is no account yet
     Column("name", Text, nullable=False),
     Column("next", Text, nullable=False),  # local path to continue with
     Column("expires_at", Double, nullable=False, index=True),

@@ -102,7 +102,7 @@ _REVOKE_ALL_OF_OWNER = Statement(
 )
 _UNREVOKED_OF_CLIENT = and_(
     tokens.c.revoked_at.is_(None),
-    exists().where(grants.c.grant_id == tokens.c.grant_id, grants.c.client_id == bindparam("of_client")),
+    tokens.c.grant_id.in_(select(grants.c.grant_id).where(grants.c.client_id == bindparam("of_client"))),
 )
 _ADD_REVOCATIONS_OF_CLIENT = insert_entries_for("token", tokens.c.token_id, _UNREVOKED_OF_CLIENT)
 _REVOKE_ALL_OF_CLIENT = Statement(update(tokens).where(_UNREVOKED_OF_CLIENT).values(revoked_at=bindparam("at")))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Text, and_, bindparam, exists, literal, select, update
+from sqlalchemy import Text, and_, bindparam, literal, select, update
 
 from .change_feed import insert_entries_for
 from .engine.statement import BoundStatement, Statement
@@ -20,7 +20,7 @@ _REVOKE_PERSONAL_TOKENS = Statement(
     .where(
         personal_access_tokens.c.revoked_at.is_(None),
         has_scope(personal_access_tokens.c.scope),
-        exists().where(grants.c.grant_id == personal_access_tokens.c.grant_id, UNREVOKED_OF_OWNER_AND_CLIENT),
+        personal_access_tokens.c.grant_id.in_(select(grants.c.grant_id).where(UNREVOKED_OF_OWNER_AND_CLIENT)),
     )
     .values(revoked_at=bindparam("at"))
 )

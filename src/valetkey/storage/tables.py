@@ -59,7 +59,7 @@ client_secrets = Table(
     Column("digest", LargeBinary, primary_key=True),
     Column("client_id", Text, nullable=False, index=True),
     Column("created_at", Double, nullable=False),
-    Column("expires_at", Double),
+    Column("expires_at", Double, index=True),
 )
 
 initial_access_tokens = Table(  # RFC 7591 §1.2
@@ -111,7 +111,7 @@ consents = Table(
     "valetkey_consents",
     metadata,
     Column("owner", Text, primary_key=True),  # sub of the resource owner
-    Column("client_id", Text, primary_key=True),
+    Column("client_id", Text, primary_key=True, index=True),
     Column("scope", Text, nullable=False),
     Column("first_granted_at", Double, nullable=False),
     Column("granted_at", Double, nullable=False),
@@ -123,7 +123,7 @@ grants = Table(
     "valetkey_grants",
     metadata,
     Column("grant_id", Text, primary_key=True),
-    Column("client_id", Text, nullable=False),
+    Column("client_id", Text, nullable=False, index=True),
     Column("owner", Text, nullable=False),
     Column("scope", Text, nullable=False),
     Column("resources", Text, nullable=False),
@@ -159,7 +159,7 @@ device_codes = Table(
     metadata,
     Column("digest", LargeBinary, primary_key=True),
     Column("user_code", Text, nullable=False, unique=True),  # usable only by a signed-in owner
-    Column("client_id", Text, nullable=False),
+    Column("client_id", Text, nullable=False, index=True),
     Column("scope", Text, nullable=False),
     Column("resources", Text, nullable=False),
     Column("interval", Double, nullable=False),  # seconds between two polls
@@ -323,7 +323,7 @@ personal_access_tokens = Table(
     Column("resources", Text, nullable=False),
     Column("created_at", Double, nullable=False),
     Column("expires_at", Double, nullable=False, index=True),
-    Column("grant_id", Text),  # of the client that created it; the token ends with this grant
+    Column("grant_id", Text, index=True),  # of the client that created it; the token ends with this grant
     Column("last_used_at", Double),
     Column("revoked_at", Double),
     Column("reminded", Integer),  # the last reminder, as a number of days before the expiry
