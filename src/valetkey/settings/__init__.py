@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from .checks import CHECKS
+from .checks import find_problems
 from .derived import DEFAULT_ISSUER, DerivedSettings
 from .plans import Plan
 from .providers import SignInProvider
@@ -335,6 +335,6 @@ class Settings(DerivedSettings):
     )
 
     def __post_init__(self) -> None:
-        problems = [problem for check in CHECKS for problem in check(self)]
+        problems = find_problems(self)
         if problems:
             raise SettingsError("\n".join(problems))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Callable, Mapping
+from copy import copy
 from dataclasses import fields
 from ipaddress import ip_network
 from pathlib import Path
@@ -23,6 +24,7 @@ from valetkey.protocol.uri import resource_uri_problem
 from .claims import scope_claims_problems
 from .plans import plan_problems
 from .providers import provider_problems
+from .value_types import default_of, type_problems
 
 if TYPE_CHECKING:
     from . import Settings
@@ -46,18 +48,8 @@ _LIFETIMES_S = {  # by setting: the shortest and the longest, in seconds
     "session_lifetime": (60, 90 * _DAY),
     "clock_leeway": (0, 60),
 }
+_SIGN_IN_URL_STARTS = ("/", "https://", "http://")
 _RANGES = {"database_connections": (2, 1000), "unused_registration_days": (0, 3650), "audit_retention_days": (0, 36500)}
-
-
-def _check_types(settings: Settings) -> list[str]:
-    types: dict[str, type] = {"int": int, "bool": bool, "str": str, "tuple[str, ...]": tuple}
-    problems = []
-    for field in fields(settings):
-        expected = types.get(str(field.type).removesuffix(" | None"))
-        value = getattr(settings, field.name)
-        if expected and not isinstance(value, expected) and not (value is None and str(field.type).endswith("None")):
-            problems.append(f"{field.name} must be of type {expected.__name__}")
-    return problems
 
 
 def _check_issuer(settings: Settings) -> list[str]:
@@ -102,7 +94,7 @@ def _check_scopes(settings: Settings) -> list[str]:
 
 
 def _check_site_name(settings: Settings) -> list[str]:
-    problem = invisible_character_problem(settings.site_name) if isinstance(settings.site_name, str) else None
+    problem = invisible_character_problem(settings.site_name)
     return [f"site_name {problem}"] if problem else []
 
 
@@ -111,7 +103,7 @@ def _check_scope_claims(settings: Settings) -> list[str]:
 
 
 def _check_personal_tokens(settings: Settings) -> list[str]:
-    if not isinstance(settings.scopes, Mapping) or not isinstance(settings.personal_access_token_scopes, tuple):
+    if not isinstance(settings.scopes, Mapping):
         return []  # another check reports that
     api_scope = {settings.personal_access_token_api_scope} - {None}
     unknown = sorted({*settings.personal_access_token_scopes, *api_scope} - set(settings.scopes), key=str)
@@ -147,6 +139,13 @@ def _check_paths(settings: Settings) -> list[str]:
     return problems
 
 
+def _check_sign_in_url(settings: Settings) -> list[str]:
+    url = settings.sign_in_url
+    if url is None or (url.startswith(_SIGN_IN_URL_STARTS) and url.isprintable() and " " not in url):
+        return []
+    return [f"sign_in_url must be a path that begins with a slash, like /login, or a URL, not {url!r}"]
+
+
 def _check_max_body(settings: Settings) -> list[str]:
     try:
         parse_size(settings.max_body or 0)
@@ -159,7 +158,7 @@ def _check_lifetimes(settings: Settings) -> list[str]:
     return [
         f"{name} must be between {low} and {high} seconds, not {getattr(settings, name)!r}"
         for name, (low, high) in _LIFETIMES_S.items()
-        if not isinstance(getattr(settings, name), int) or not low <= getattr(settings, name) <= high
+        if not low <= getattr(settings, name) <= high
     ]
 
 
@@ -200,7 +199,7 @@ def _check_ranges(settings: Settings) -> list[str]:
     return [
         f"{name} must be between {low} and {high}"
         for name, (low, high) in _RANGES.items()
-        if isinstance(getattr(settings, name), int) and not low <= getattr(settings, name) <= high
+        if not low <= getattr(settings, name) <= high
     ]
 
 
@@ -267,8 +266,7 @@ def _check_networks(settings: Settings) -> list[str]:
     return problems
 
 
-CHECKS: tuple[Callable[[Settings], list[str]], ...] = (
-    _check_types,
+_CHECKS: tuple[Callable[[Settings], list[str]], ...] = (
     _check_issuer,
     _check_resource,
     _check_scopes,
@@ -278,6 +276,7 @@ CHECKS: tuple[Callable[[Settings], list[str]], ...] = (
     _check_plans,
     _check_providers,
     _check_paths,
+    _check_sign_in_url,
     _check_max_body,
     _check_lifetimes,
     _check_encryption_keys,
@@ -289,3 +288,16 @@ CHECKS: tuple[Callable[[Settings], list[str]], ...] = (
     _check_mail,
     _check_networks,
 )
+
+
+def find_problems(settings: Settings) -> list[str]:
+    """Return one sentence for each problem of the settings.
+
+    A setting that has a value of another type is checked no further; the other checks see its default instead.
+    """
+    wrong_types = type_problems(settings)
+    checked = copy(settings)
+    for setting in fields(settings):
+        if setting.name in wrong_types:
+            object.__setattr__(checked, setting.name, default_of(setting))
+    return [*wrong_types.values(), *(problem for check in _CHECKS for problem in check(checked))]

@@ -9,12 +9,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import MISSING, dataclass, field, fields, replace
 from difflib import get_close_matches
+from os import PathLike, fspath
 from typing import Any
 
 from . import Settings, SettingsError
 from .environment import DEFAULT_PREFIX, Environment, read_environment, read_provider_variables
 from .plans import parse_plans
 from .provider_sources import list_useless_variables, parse_providers, provider_of_variables
+from .value_types import default_of
 
 CONFIG_PREFIX = "VALETKEY_"
 OTHER_SETTINGS = frozenset({"trusted_issuers"})  # settings that only ``ResourceServer`` has
@@ -154,7 +156,7 @@ def read_settings(*sources: tuple[str, Mapping[str, Any]]) -> Settings:
                     options[name] = _parse_value(str(valid[name].type), value)
                 except ValueError as problem:
                     problems.append(f"{_format_name(prefix, name)}: {problem}")
-                    options[name] = valid[name].default
+                    options[name] = default_of(valid[name])
     try:
         settings = Settings(**options)
     except SettingsError as error:
@@ -189,6 +191,8 @@ def _parse_value(type_name: str, value: Any) -> Any:
     if type_name == "Mapping[str, Plan]" and not isinstance(value, str):
         return parse_plans(value)
     if not isinstance(value, str):
+        if isinstance(value, PathLike) and type_name.startswith("str"):
+            return fspath(value)
         return tuple(value) if isinstance(value, list) else value
     if type_name == "int":
         if not value.strip().isdecimal():
