@@ -56,7 +56,7 @@ from .web.request_id import make_request_id_hook
 from .web.resource_owners import BuiltInAccounts
 from .web.security_headers import make_security_headers_hook
 from .web.server_readiness import ServerReadiness
-from .web.wsgi import before_first_request
+from .web.wsgi import Environ, before_first_request
 
 
 class Valetkey:
@@ -248,13 +248,13 @@ def _make_startup_check(app: Flask, runtime: Runtime) -> Callable[[], None]:
     return check_app
 
 
-def _is_registered_origin(app: Flask, host_check: HostCheck, origin: str) -> bool:
+def _is_registered_origin(app: Flask, host_check: HostCheck, environ: Environ, origin: str) -> bool:
     """Return whether a client that runs in browsers (client policy ``browser``) is registered for a web origin.
 
-    Return ``False`` if the database is unavailable, or if the host of the current request is refused.
+    Return ``False`` if the database is unavailable, or if the host of the request is refused.
     """
     runtime: Runtime = app.extensions[EXTENSION]
-    if host_check.refuses_current_request():
+    if host_check.would_refuse(environ):
         return False
     try:
         if not runtime.is_ready:

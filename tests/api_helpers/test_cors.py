@@ -60,7 +60,6 @@ def test_unregistered_origins_are_not_allowed(app: Flask, origin: str) -> None:
 
     assert allowed_origin(app, origin) is None
     preflight = app.test_client().options("/api/protected", headers={"Origin": origin, **PREFLIGHT})
-    assert preflight.status_code == 204
     assert "Access-Control-Allow-Origin" not in preflight.headers
 
 

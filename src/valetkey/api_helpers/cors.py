@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable
+from contextlib import suppress
 
-from flask import Flask, Response, current_app, request
+from flask import Flask, Response
 from werkzeug.exceptions import MethodNotAllowed
 
 from valetkey.protocol.cors import allowed_headers
 from valetkey.web.middleware import Middleware, ResponseHookMiddleware, add_middleware
-from valetkey.web.problem_responses import request_is_below
+from valetkey.web.page_headers import PAGE_HEADERS_KEY
 from valetkey.web.wsgi import OWN_RESPONSE_KEY, Environ, Headers, ResponseHook, StartResponse, is_below
 
 EXPOSED_HEADERS = (
@@ -20,16 +21,16 @@ EXPOSED_HEADERS = (
 _DEFAULT_ALLOWED_HEADERS = "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, Request-Id"
 _is_origin = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#@*\sA-Z]+").fullmatch
 _ALLOW_ORIGIN = "access-control-allow-origin"
-OriginCheck = Callable[[str], bool]
+OriginCheck = Callable[[Environ, str], bool]  # called with the WSGI environment and the origin
 
 
-def use_cors(app: Flask, prefix: str = "", origins: Collection[str] | OriginCheck | None = None) -> None:
+def use_cors(app: Flask, prefix: str = "", origins: Collection[str] | Callable[[str], bool] | None = None) -> None:
     """Allow scripts on other origins to call the routes below a prefix and to read the responses.
 
     Preflight requests get their response before any ``before_request`` hook, because they carry no access token.
     Cookies are never allowed (no ``Access-Control-Allow-Credentials``). A response that has its own
-    ``Access-Control-Allow-Origin`` is not changed. An app with ``Valetkey`` has the setting ``cors`` for its API
-    instead.
+    ``Access-Control-Allow-Origin`` is not changed, nor are Valetkey's pages. An app with ``Valetkey`` has the setting
+    ``cors`` for its API instead.
 
     :param prefix: path prefix, such as ``/api``; an empty prefix means the whole app.
     :param origins: the allowed origins, such as ``["https://app.example"]``, or a function that takes an origin and
@@ -37,7 +38,8 @@ def use_cors(app: Flask, prefix: str = "", origins: Collection[str] | OriginChec
     :raises ValueError: if one of ``origins`` is not an origin as browsers send it: scheme, host and perhaps a port,
         without a path.
     """
-    allowed = origins if callable(origins) or origins is None else _parse_origins(origins).__contains__
+    check = origins if callable(origins) or origins is None else _parse_origins(origins).__contains__
+    allowed: OriginCheck | None = None if check is None else lambda _, origin: check(origin)
     hooks = ResponseHookMiddleware(make_cors_hook(prefix, allowed))
     add_middleware(app, hooks, PreflightMiddleware(app, prefix, allowed))
 
@@ -49,13 +51,13 @@ def make_cors_hook(prefix: str, allowed: OriginCheck | None) -> ResponseHook:
     """
 
     def add_cors_headers(environ: Environ, status: str, headers: Headers) -> None:
-        if is_below(prefix, environ["PATH_INFO"]):
+        if is_below(prefix, environ["PATH_INFO"]) and PAGE_HEADERS_KEY not in environ:
             if allowed is not None:
                 headers.append(("Vary", "Origin"))  # also without Origin: caches must not mix the two responses
             origin = environ.get("HTTP_ORIGIN")
             if origin is None or any(name.lower() == _ALLOW_ORIGIN for name, _ in headers):
                 return
-            if (allowed_origin := _allow_origin_value(origin, allowed)) is not None:
+            if (allowed_origin := _find_allowed_origin(environ, allowed)) is not None:
                 headers.append(("Access-Control-Allow-Origin", allowed_origin))
                 headers.append(("Access-Control-Expose-Headers", EXPOSED_HEADERS))
 
@@ -63,9 +65,10 @@ def make_cors_hook(prefix: str, allowed: OriginCheck | None) -> ResponseHook:
 
 
 class PreflightMiddleware(Middleware):
-    """Responds to the CORS preflight requests below a path prefix.
+    """Responds to the CORS preflight requests below a path prefix, if the app has a route and the origin is allowed.
 
-    It is middleware because a Flask hook would slow down all other requests.
+    All others are passed on, so that the host app may allow further origins. It is middleware because a Flask hook
+    would slow down all other requests.
 
     Order: inside of ``ResponseHookMiddleware``, which adds the request id; outside of the app, because its
     ``before_request`` functions refuse a request without access token.
@@ -79,14 +82,33 @@ class PreflightMiddleware(Middleware):
         self._is_allowed = is_allowed
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        if environ["REQUEST_METHOD"] == "OPTIONS" and "HTTP_ACCESS_CONTROL_REQUEST_METHOD" in environ:
-            with self._app.request_context(environ):
-                # Without PROVIDE_AUTOMATIC_OPTIONS, no rule has this method.
-                has_rule = request.url_rule is not None or isinstance(request.routing_exception, MethodNotAllowed)
-                if request_is_below(self._prefix) and has_rule:
-                    environ[OWN_RESPONSE_KEY] = True
-                    return _preflight_response(self._is_allowed)(environ, start_response)
+        if (
+            environ["REQUEST_METHOD"] == "OPTIONS"
+            and "HTTP_ACCESS_CONTROL_REQUEST_METHOD" in environ
+            and is_below(self._prefix, environ["PATH_INFO"])
+            and (allowed_origin := _find_allowed_origin(environ, self._is_allowed)) is not None
+            and (methods := self._find_methods(environ))
+        ):
+            environ[OWN_RESPONSE_KEY] = True
+            return _preflight_response(environ, allowed_origin, methods)(environ, start_response)
         return self.inner(environ, start_response)
+
+    def _find_methods(self, environ: Environ) -> list[str]:
+        """Return the methods of the routes at the URL; empty if there is none, or if it is one of Valetkey's own.
+
+        Only the URL map is asked: hooks, the session and teardown functions of the app belong to the real request.
+        """
+        try:
+            adapter = self._app.create_url_adapter(self._app.request_class(environ))
+            if adapter is None:
+                return []
+            with suppress(MethodNotAllowed):  # without PROVIDE_AUTOMATIC_OPTIONS, no rule has the method OPTIONS
+                rule, _ = adapter.match(method="OPTIONS", return_rule=True)
+                if rule.endpoint.startswith("valetkey_"):
+                    return []
+            return sorted(adapter.allowed_methods())
+        except Exception:  # no route, a redirect, or a converter of the app fails: the app responds itself
+            return []
 
 
 def _parse_origins(origins: Collection[str]) -> frozenset[str]:
@@ -104,33 +126,27 @@ def _parse_origins(origins: Collection[str]) -> frozenset[str]:
     return frozenset(origins)
 
 
-def _preflight_response(is_allowed: OriginCheck | None) -> Response:
-    """Return the response to the current CORS preflight request, which browsers cache for 600 seconds.
+def _preflight_response(environ: Environ, allowed_origin: str, methods: Collection[str]) -> Response:
+    """Return the response to a CORS preflight request, which browsers cache for 600 seconds.
 
-    It names the allowed origin, the methods of the URL and the allowed headers; it names none of them if the origin is
-    not allowed. It has no ``Access-Control-Allow-Credentials``, so browsers send no cookies with the actual request.
-
-    :param is_allowed: function that returns whether an origin is allowed; None allows every origin.
+    It has no ``Access-Control-Allow-Credentials``, so browsers send no cookies with the actual request.
     """
     response = Response(status=204)
-    allowed_origin = _allow_origin_value(request.headers.get("Origin", ""), is_allowed)
+    requested = environ.get("HTTP_ACCESS_CONTROL_REQUEST_HEADERS", "")
     response.headers["Vary"] = "Origin, Access-Control-Request-Headers"
-    if allowed_origin is None:
-        return response
-    adapter = current_app.create_url_adapter(request)
-    requested = request.headers.get("Access-Control-Request-Headers", "")
     response.headers["Access-Control-Allow-Origin"] = allowed_origin
-    response.headers["Access-Control-Allow-Methods"] = ", ".join(sorted(adapter.allowed_methods() if adapter else ()))
+    response.headers["Access-Control-Allow-Methods"] = ", ".join(methods)
     response.headers["Access-Control-Allow-Headers"] = allowed_headers(requested, _DEFAULT_ALLOWED_HEADERS)
     response.headers["Access-Control-Max-Age"] = "600"
     return response
 
 
-def _allow_origin_value(origin: str, is_allowed: OriginCheck | None) -> str | None:
-    """Return the value of ``Access-Control-Allow-Origin`` for an origin, or None if the origin is not allowed.
+def _find_allowed_origin(environ: Environ, is_allowed: OriginCheck | None) -> str | None:
+    """Return the value of ``Access-Control-Allow-Origin`` for a request, or None if its origin is not allowed.
 
     :param is_allowed: function that returns whether an origin is allowed; None allows every origin.
     """
     if is_allowed is None:
         return "*"
-    return origin if origin and is_allowed(origin) else None
+    origin: str = environ.get("HTTP_ORIGIN", "")
+    return origin if origin and is_allowed(environ, origin) else None

@@ -24,11 +24,10 @@ from .middleware import Middleware
 from .page_headers import enforce_endpoint_headers
 from .request_body import read_body
 from .security_headers import security_headers
-from .wsgi import Environ, StartResponse
+from .wsgi import FAILURE_KEY, Environ, StartResponse
 
 _HANDLED_METHODS = frozenset({"GET", "POST", "PUT", "DELETE"})
 _STATUS_LINES = {status: f"{status} {phrase.upper()}" for status, phrase in HTTP_STATUS_CODES.items()}  # as Flask does
-_FAILURE_KEY = "valetkey.failure"  # in the WSGI environment: the exception that the endpoint raised before Flask
 _NO_ENDPOINT: tuple[str, Endpoint | None] = ("", None)
 
 
@@ -40,7 +39,7 @@ def machine_view(endpoint: Endpoint) -> Callable[..., Response]:
 
     def view(**path_parameters: str) -> Response:
         environ, runtime = request.environ, current_runtime()
-        failure: Exception | None = environ.pop(_FAILURE_KEY, None)
+        failure: Exception | None = environ.pop(FAILURE_KEY, None)
         if failure is not None:
             raise failure
         result = dispatch(runtime, endpoint, _read_request(environ, runtime.settings, path_parameters))
@@ -95,7 +94,7 @@ class EndpointMiddleware(Middleware):
             with context:
                 response = dispatch(self._runtime, endpoint, _read_request(environ, self._runtime.settings, {}))
         except Exception as failure:
-            environ[_FAILURE_KEY] = failure
+            environ[FAILURE_KEY] = failure
             return self.inner(environ, start_response)
         length = () if response.status == 204 else (("Content-Length", str(len(response.body))),)  # RFC 9110 §8.6
         start_response(_STATUS_LINES[response.status], [*response.headers, *length, *self._security_headers])

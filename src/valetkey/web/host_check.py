@@ -11,7 +11,7 @@ import logging
 import re
 from urllib.parse import urlsplit
 
-from flask import Flask, Response, has_request_context, request
+from flask import Flask, Response, request
 
 from valetkey.rate_limiting.address import is_trusted_proxy
 from valetkey.settings import Settings
@@ -51,9 +51,9 @@ class HostCheck:
         """Functions for ``ResponseHookMiddleware``; empty if ``install`` added a ``before_request`` function."""
         return [] if self._settings.has_default_issuer else [self._check_mismatch]
 
-    def refuses_current_request(self) -> bool:
-        """Return whether requests to Valetkey that were sent to the same host as the current one are refused."""
-        return self._settings.has_default_issuer and has_request_context() and not self._is_local(request.environ)
+    def would_refuse(self, environ: Environ) -> bool:
+        """Return whether requests to Valetkey that were sent to the same host as this request are refused."""
+        return self._settings.has_default_issuer and not self._is_local(environ)
 
     def refuses(self, environ: Environ) -> bool:
         """Return whether a request to Valetkey is refused because of its host; log the first one to another host."""

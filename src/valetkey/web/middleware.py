@@ -13,10 +13,7 @@ from typing import Any
 from flask import Flask
 
 from .wsgi import (
-    CALLER_KEY,
-    OWN_RESPONSE_KEY,
-    REFUSED_HOST_KEY,
-    TOKEN_KEY,
+    FAILURE_KEY,
     Environ,
     Headers,
     ResponseHook,
@@ -28,6 +25,7 @@ _AMBIGUOUS_PATH = (
     "the path of the issuer, %s, is also the beginning of api_prefix or of another path of this server. If a proxy "
     "removes the path of the issuer, requests are not found: let the proxy keep it, or change the other path"
 )
+_IS_USED_KEY = "valetkey.is_used"  # in the WSGI environment: a ResponseHookMiddleware was called with it
 _log = logging.getLogger("valetkey")
 
 
@@ -74,10 +72,9 @@ class ResponseHookMiddleware(Middleware):
         self._hooks = hooks
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        environ.pop(TOKEN_KEY, None)  # set by another app that was called first with the same environment
-        environ.pop(CALLER_KEY, None)
-        environ.pop(OWN_RESPONSE_KEY, None)
-        environ.pop(REFUSED_HOST_KEY, None)
+        if _IS_USED_KEY in environ:  # another app was called first with the same environment
+            _remove_values(environ)
+        environ[_IS_USED_KEY] = True
         hooks = self._hooks
 
         def start(status: str, headers: Headers, exc_info: Any = None) -> Any:
@@ -86,6 +83,12 @@ class ResponseHookMiddleware(Middleware):
             return start_response(status, headers, exc_info)
 
         return self.inner(environ, start)
+
+
+def _remove_values(environ: Environ) -> None:
+    """Remove all values of Valetkey from a WSGI environment, except for what middleware outside of this has set."""
+    for key in [key for key in environ if key.startswith("valetkey.") and key != FAILURE_KEY]:
+        del environ[key]
 
 
 class IssuerPathMiddleware(Middleware):

@@ -65,6 +65,8 @@ def enforce_headers(environ: Environ, status: str, headers: Headers) -> None:
     own_headers: dict[str, str] | None = environ.get(PAGE_HEADERS_KEY)
     if own_headers is not None:
         environ[OWN_RESPONSE_KEY] = True
+        # No script of another site may read a page, also if the host app allows it for its routes (RFC 9700 §2.6).
+        headers[:] = [field for field in headers if not field[0].lower().startswith("access-control-")]
         _replace(headers, _ENFORCED_PAGE_NAMES, {**_PAGE_HEADERS, **own_headers}.items())
     elif _ENDPOINT_HEADERS_KEY in environ:
         environ[OWN_RESPONSE_KEY] = True

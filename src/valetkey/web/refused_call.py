@@ -169,7 +169,6 @@ class RefusedCallMiddleware(Middleware):
     """
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        environ.pop(_REFUSED_CALL_KEY, None)  # set by another app that was called first with the same environment
         is_started = False
 
         def start(status: str, headers: Headers, exc_info: Any = None) -> Any:
@@ -177,6 +176,8 @@ class RefusedCallMiddleware(Middleware):
             is_started = True
             refused: RefusedCall | None = environ.get(_REFUSED_CALL_KEY)
             if refused is not None:
+                if status.startswith("5"):  # a hook of the app failed after the refusal: this is the body of its error
+                    environ.pop(_IS_RENDERED_KEY, None)
                 status, headers = refused.status, _enforce_headers(environ, refused, headers)
             return start_response(status, headers, exc_info)
 

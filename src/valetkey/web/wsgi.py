@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any
 
@@ -13,6 +14,7 @@ TOKEN_KEY = "valetkey.token"  # in the WSGI environment: the verified access tok
 # In the WSGI environment: the verified access token, the time and the route, also if the token may not call the route.
 CALLER_KEY = "valetkey.caller"
 OWN_RESPONSE_KEY = "valetkey.own_response"  # in the WSGI environment: the response is Valetkey's, not the app's
+FAILURE_KEY = "valetkey.failure"  # in the WSGI environment: the exception that an endpoint raised before Flask
 REFUSED_HOST_KEY = "valetkey.refused_host"  # in the WSGI environment: why requests to this host are refused
 Environ = dict[str, Any]
 Headers = list[tuple[str, str]]
@@ -67,10 +69,16 @@ def runs_once(hook: Any) -> bool:
 def prepare_for_requests(app: Flask) -> None:
     """Call the functions of ``before_first_request`` that have not returned yet, as the first request would do.
 
-    They are called in the context of a request: they call code of the app, which may use it.
+    They are called in the context of a request: they call code of the app, which may use it. Errors of the app's
+    teardown functions are ignored, since these may need what its ``before_request`` functions set.
     """
     hooks = [hook for hook in app.before_request_funcs.get(None, ()) if runs_once(hook)]
     if hooks:
-        with app.test_request_context():
+        context = app.test_request_context()
+        context.push()
+        try:
             for hook in hooks:
                 hook()
+        finally:
+            with suppress(Exception):
+                context.pop()

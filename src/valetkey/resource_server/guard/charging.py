@@ -71,7 +71,8 @@ def finish_call(context: ResourceServerContext) -> ResponseHook:
     def finish(environ: Environ, status: str, headers: Headers) -> None:
         fields: Fields | None = environ.get(FIELDS_KEY)
         if fields is not None:
-            headers += fields
+            names = {name.lower() for name, _ in fields}
+            headers[:] = [*(item for item in headers if item[0].lower() not in names), *fields]
         caller = environ.get(CALLER_KEY)
         if caller is not None and context.usage is not None:
             token, now, rule = caller

@@ -5,10 +5,12 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from flask import Flask, g, request
+from flask import Flask, current_app, g, request
 
 from .own_endpoints import is_own_blueprint
 from .route_protection import list_protections
+
+_EXEMPTS_CALLS = "_valetkey_exempts_calls"  # attribute of the function that replaces ``CSRFProtect.protect``
 
 
 def exempt_from_csrf_protect(app: Flask) -> None:
@@ -25,14 +27,17 @@ def exempt_from_csrf_protect(app: Flask) -> None:
         if is_own_blueprint(blueprint):
             csrf.exempt(blueprint)
     protect = csrf.protect
+    if hasattr(protect, _EXEMPTS_CALLS):  # the object protects several apps
+        return
 
     @functools.wraps(protect)
     def protect_unless_token_is_required(*args: Any, **kwargs: Any) -> None:
-        if _is_call_with_token(app):
+        if _is_call_with_token(current_app._get_current_object()):  # type: ignore[attr-defined] # of the proxy
             g.csrf_valid = True  # for Flask-WTF's forms in the view
         else:
             protect(*args, **kwargs)
 
+    setattr(protect_unless_token_is_required, _EXEMPTS_CALLS, True)
     csrf.protect = protect_unless_token_is_required
 
 
