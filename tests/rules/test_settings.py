@@ -77,7 +77,7 @@ def test_all_problems_are_reported_together() -> None:
         ({"sign_up": "perhaps"}, "true or false"),
         ({"scopes": "profile"}, "JSON"),
         ({"database_url": "postgresql://h/d", "issuer": "https://id.example"}, "encryption_keys must be set"),
-        ({"embedded_worker": 5}, "type bool"),
+        ({"embedded_worker": 5}, "must be True or False"),
         ({"oauth_path": "/account"}, "account_path and oauth_path are both '/account'"),
     ],
 )

@@ -29,7 +29,7 @@ from valetkey.storage.engine.sqlite import make_private
 from valetkey.storage.engine.statement import Statement
 from valetkey.storage.engine.transaction import StoreBusy, StoreUnavailable
 from valetkey.storage.engine.use_lock import unused_database
-from valetkey.storage.schema import check_schema, schema_version, upgrade_schema
+from valetkey.storage.schema import check_schema, check_writable, schema_version, upgrade_schema
 
 OPEN_AND_WAIT = """
 import sys
@@ -48,6 +48,18 @@ try:
     print(database.execute("PRAGMA journal_mode = DELETE").fetchone()[0])
 except sqlite3.OperationalError as error:
     print(error)
+"""
+WRITE_TO_A_FULL_DISK = """
+import resource, sys
+from pathlib import Path
+from valetkey.storage.engine.open import open_store
+from valetkey.storage.schema import check_schema, check_writable
+store = open_store(f"sqlite:///{sys.argv[1]}")
+check_writable(store)
+size = Path(f"{sys.argv[1]}-wal").stat().st_size
+resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+check_schema(store)
+check_writable(store)
 """
 
 
@@ -346,3 +358,30 @@ def test_a_backup_whose_new_file_another_one_takes_for_a_leftover_uses_another_f
 
     assert removed and database.with_name("backup.db").stat().st_mode & 0o777 == 0o600
     assert not list(database.parent.glob("*.part*"))
+
+
+def test_a_database_that_can_only_be_read_does_not_count_as_writable(database: Path) -> None:
+    result = subprocess.run(
+        [sys.executable, "-c", WRITE_TO_A_FULL_DISK, str(database)], capture_output=True, text=True, check=False
+    )
+
+    assert "line 11, in <module>" in result.stderr  # the last check
+    assert "StoreUnavailable: the database" in result.stderr
+
+
+@pytest.mark.parametrize("action", ["move", "delete"])
+def test_nothing_is_written_to_a_database_that_was_moved_away_or_deleted(database: Path, action: str) -> None:
+    store = open_store(f"sqlite:///{database}")
+    check_writable(store)
+    moved = database.with_name("moved.db")
+    if action == "move":
+        database.rename(moved)
+    else:
+        database.unlink()
+
+    with pytest.raises(StoreUnavailable, match=r"was moved or deleted while it is in use.*put the file back"):
+        check_writable(store)
+    if action == "move":
+        moved.rename(database)
+        check_writable(store)
+    store.close()

@@ -23,6 +23,7 @@ from valetkey.storage.engine.statement import Statement
 from valetkey.storage.engine.transaction import StoreUnavailable, Transaction
 from valetkey.tokens.encryption import Cipher, decrypt_with_secret, encrypt_with_secret, generate_encryption_key
 from valetkey.tokens.key_rotation import rotation_statements
+from valetkey.tokens.revoke_all import revoke_everything
 
 
 def make_cipher(*keys: str) -> Cipher:
@@ -155,6 +156,24 @@ def test_a_planned_rotation_keeps_old_tokens_valid_and_an_emergency_rotation_rev
     assert machine.call(later).status_code == 200
     clock.forward(seconds=901)
     assert len(machine.get("/oauth/jwks").json["keys"]) == 2
+
+
+@pytest.mark.parametrize("emergency", [False, True], ids=["planned", "emergency"])
+def test_a_rotation_with_another_encryption_key_is_refused(runtime: Runtime, clock: Clock, emergency: bool) -> None:
+    other = make_cipher(generate_encryption_key())
+
+    with pytest.raises(StoreUnavailable, match="was encrypted with another key"):
+        rotation_statements(runtime.store, other, clock(), publish_ahead_s=0, token_lifetime_s=0, emergency=emergency)
+
+
+def test_nothing_is_revoked_with_another_encryption_key(runtime: Runtime, clock: Clock) -> None:
+    keys, entries = signing_keys.list_all(runtime.store), change_feed.read(runtime.store, None).entries
+
+    with pytest.raises(StoreUnavailable, match="was encrypted with another key"):
+        revoke_everything(runtime.store, make_cipher(generate_encryption_key()), clock(), "tokens.all_revoked")
+
+    assert signing_keys.list_all(runtime.store) == keys
+    assert change_feed.read(runtime.store, None).entries == entries
 
 
 def header(token: str) -> bytes:

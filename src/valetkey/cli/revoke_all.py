@@ -18,7 +18,7 @@ def list_consequences(*, has_built_in_accounts: bool) -> tuple[str, ...]:
         else "Users must allow each app again. The app's own sessions do not end.",
         "All access, refresh and personal access tokens and mailed links become invalid; signing keys are replaced.",
         "Mail and logout tokens that are queued are not sent.",
-        f"{'Users, passwords, apps' if has_built_in_accounts else 'Apps'} and their secrets remain.",
+        f"{'Users, passwords, provider links, apps' if has_built_in_accounts else 'Apps'} and their secrets remain.",
     )
 
 

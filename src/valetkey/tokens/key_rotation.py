@@ -95,6 +95,18 @@ def load_public_key(row: SigningKeyRow) -> Key:
     return key
 
 
+def check_encryption_key(store: Store, cipher: Cipher) -> None:
+    """Check that the encryption key is the one of the database: that it decrypts what the first server has stored.
+
+    Signing keys prove nothing, because a command with another encryption key may have added one.
+
+    :raises StoreUnavailable: if the encryption key is missing or another one.
+    """
+    for row in signing_keys.list_all(store):
+        if row.kid == PAIRWISE_SALT_KID:
+            cipher.decrypt(row.private, SIGNING_KEYS.row_id(kid=row.kid))
+
+
 def rotation_statements(
     store: Store,
     cipher: Cipher,
@@ -111,7 +123,9 @@ def rotation_statements(
     :param token_lifetime_s: seconds for which the old keys stay published after the new keys begin to sign, until the
         last token that they signed has expired.
     :param emergency: sign with the new keys and refuse the old ones at once, and erase the old private keys.
+    :raises StoreUnavailable: if the encryption key is missing or another one, since servers could not use the new keys.
     """
+    check_encryption_key(store, cipher)
     active_at = now if emergency else now + publish_ahead_s
     old_rows = [row for row in signing_keys.list_all(store) if row.kid != PAIRWISE_SALT_KID]
     retirements = (

@@ -9,7 +9,7 @@ from valetkey.storage.engine.transaction import Transaction
 from valetkey.storage.revoke_all import end_credentials
 
 from .encryption import Cipher
-from .key_rotation import rotation_statements
+from .key_rotation import check_encryption_key, rotation_statements
 
 
 def revoke_everything(
@@ -23,9 +23,10 @@ def revoke_everything(
     :param now: seconds since 1970.
     :param event: the event to add to the audit log.
     :param detail: of the event.
-    :raises StoreUnavailable: if the database does not respond, or the encryption key is missing. What was done until
-        then remains; it can be called again.
+    :raises StoreUnavailable: if the encryption key is missing or another one, and nothing is done; or if the database
+        does not respond, and what was done until then remains. It can be called again.
     """
+    check_encryption_key(store, cipher)
     # First, so that what requests in progress add from now on is refused or revoked.
     store.write(Transaction(rows=(change_feed.skip_ids(), change_feed.add("all", ""))))
     rotation = rotation_statements(store, cipher, now, publish_ahead_s=0, token_lifetime_s=0, emergency=True)

@@ -28,6 +28,7 @@ class ServerReadiness(Readiness):
         if checks["store"] == "ok":
             checks["schema"] = self.run("schema", lambda: check_schema(runtime.store))
         if checks.get("schema") == "ok":
+            checks["store"] = self.run("store", lambda: check_writable(runtime.store))
             checks["keys"] = self.run("keys", lambda: runtime.keys.check(runtime.clock()))
             checks["worker"] = self.run("worker", lambda: is_worker_active(runtime.store, runtime.clock()) or "none")
         checks["counters"] = self.check_counters(runtime.admission.limiter, runtime.clock())
@@ -36,9 +37,8 @@ class ServerReadiness(Readiness):
     def _read_store(self) -> None:
         """Read from the database; a new SQLite database is created first, as the first request would do.
 
-        :raises StoreUnavailable: if the database does not respond or is read-only.
+        :raises StoreUnavailable: if the database does not respond.
         """
         if not self._runtime.is_ready and self._runtime.store.dialect == "sqlite":
             self._runtime.get_ready()
         schema_version(self._runtime.store)
-        check_writable(self._runtime.store)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import re
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
@@ -24,6 +26,10 @@ _TRANSACTION_SETTINGS = (  # as SET LOCAL, but with a parameter
     "set_config('idle_in_transaction_session_timeout', '5s', true)"
 )
 _TCP_USER_TIMEOUT_MS = 3000  # the connection is closed if the server acknowledges no data for this long
+_has_no_connection_left = re.compile("too many clients|connection slots are reserved").search
+_FREE_CONNECTIONS = "raise its max_connections, or lower database_connections"
+# Warnings about connections that are lost anyway: without a handler, Python prints them to stderr.
+logging.getLogger("psycopg").addHandler(logging.NullHandler())
 PoolMode = Literal["transaction", "unknown"] | None  # "unknown": session, or transaction with many idle sessions
 
 
@@ -73,7 +79,8 @@ class PostgresqlDriver:
                 raw.execute(_SESSION_SETTINGS.format(self.statement_timeout_s))
         except psycopg.Error as cause:
             reason = describe_connection_problem(cause, has_several_hosts=has_several_hosts(parameters))
-            message = f"the PostgreSQL database cannot be reached ({reason}): start it, or correct database_url"
+            advice = _FREE_CONNECTIONS if _has_no_connection_left(reason) else "start it, or correct database_url"
+            message = f"the PostgreSQL database cannot be reached ({reason}): {advice}"
             if isinstance(cause, (psycopg.errors.ConnectionTimeout, AnswerTimeout)):
                 self._circuit_breaker.trip()
                 raise StoreTimeout(message) from cause

@@ -6,6 +6,7 @@ See https://www.sqlite.org/wal.html.
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 import time
 import weakref
@@ -157,6 +158,7 @@ class SqliteConnection:
     def __init__(self, raw: sqlite3.Connection, path: Path) -> None:
         self.raw = raw
         self._path = path
+        self._file_id = _find_file_id(path)
         self._busy_timeout_s = BUSY_TIMEOUT_S
         # Of a store that was not closed. Not __del__: if the store is garbage with cycles, Python may finalize its own
         # connection object first, which warns that the connection is still open.
@@ -172,6 +174,11 @@ class SqliteConnection:
     def run_transactions(
         self, transactions: Sequence[Transaction], timeout_s: float, clock: Callable[[], float]
     ) -> list[bool]:
+        if _find_file_id(self._path) != self._file_id:
+            raise StoreUnavailable(
+                f"the database file {self._path} was moved or deleted while it is in use, and what is written would be "
+                "lost: stop all servers, and put the file back, with the files whose names begin with its name"
+            )
         try:
             self._set_busy_timeout(timeout_s)
             self.raw.execute("BEGIN IMMEDIATE")
@@ -222,6 +229,15 @@ class SqliteConnection:
 
     def close(self) -> None:
         self.raw.close()
+
+
+def _find_file_id(path: Path) -> tuple[int, int] | None:
+    """Return device and inode of a file; ``None`` if there is none, or if its folder cannot be read now."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _to_store_error(cause: sqlite3.Error, path: Path) -> StoreUnavailable:
