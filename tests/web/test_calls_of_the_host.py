@@ -9,6 +9,7 @@ from uuid import UUID
 
 import pytest
 from flask import Flask, current_app, has_request_context
+from werkzeug.local import LocalProxy
 
 from tests.support.app import MakeApp
 from tests.support.browser_client import CALLBACK, Browser
@@ -122,7 +123,7 @@ def test_users_of_an_object_without_the_method_claims_have_none(make_app: MakeAp
 @pytest.mark.parametrize(
     ("resource_owner", "sentence"),
     [
-        ("ada", "must be an object with the methods current, sign_in_url, find, claims, or a function"),
+        ("ada", "must be an object with the methods current, sign_in_url, find, or a function"),
         ({}, "this dict has no current, sign_in_url, find"),
         (False, "this bool has no"),
         (Incomplete(), "this Incomplete has no sign_in_url"),
@@ -229,3 +230,46 @@ def test_a_sign_in_url_that_is_none_is_a_failure_of_the_host(
 
     assert app.test_client().get("/account").status_code == 503
     assert f"resource_owner.sign_in_url must return a URL, not {found}" in caplog.text
+
+
+@pytest.mark.parametrize("url", ["login", "?next=/", "login.html?next=/", "javascript:alert(1)"])
+def test_a_sign_in_url_relative_to_the_page_is_a_failure_of_the_host(
+    app: Flask, host: Host, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, url: str
+) -> None:
+    monkeypatch.setattr(host, "sign_in_url", lambda *_, **__: url)
+
+    assert app.test_client().get("/account").status_code == 503
+    expected = "resource_owner.sign_in_url must return a URL, or a path that begins with /"
+    assert f"{expected}, not {url!r}" in caplog.text
+
+
+@pytest.mark.parametrize("url", ["/login", "//login.example/", "https://login.example", "http://127.0.0.1:5000/login"])
+def test_a_sign_in_url_is_a_path_or_a_url(app: Flask, host: Host, monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setattr(host, "sign_in_url", lambda *_, **__: url)
+
+    assert app.test_client().get("/account").location == url
+
+
+class Anonymous:
+    """The user of Flask-Login when no user is signed in: one object for all visitors."""
+
+
+@pytest.mark.parametrize("value", [True, Anonymous(), LocalProxy(Anonymous), {}, {"id": 5}, [5], (5,), b"ada", 1.5])
+def test_a_function_that_returns_something_else_than_a_user_id_is_a_failure_of_the_host(
+    make_app: MakeApp, sqlite_store_url: str, caplog: pytest.LogCaptureFixture, value: Any
+) -> None:
+    app = make_app(sqlite_store_url, resource_owner=lambda: value, sign_in_url="/login")
+
+    assert app.test_client().get("/account").status_code == 503
+    assert "resource_owner must return the user id as text, a whole number or a UUID, for example" in caplog.text
+    assert f"or None if no user is signed in, not {type(value).__name__}" in caplog.text
+
+
+@pytest.mark.parametrize("value", ["ada", 5, 0, USER_ID])
+def test_a_function_may_return_a_user_id_as_in_the_database_of_the_host(
+    make_app: MakeApp, sqlite_store_url: str, value: Any
+) -> None:
+    app = make_app(sqlite_store_url, resource_owner=lambda: value)
+
+    with app.test_request_context():
+        assert app.extensions["valetkey"].owners.current() == Owner(str(value))

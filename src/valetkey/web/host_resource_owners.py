@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import re
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from typing import Any, ParamSpec, TypeVar
@@ -45,6 +46,9 @@ _CALLS: Mapping[str, tuple[tuple[Any, ...], dict[str, Any]]] = {
     "claims": (("1", frozenset()), {}),
 }
 
+_REQUIRED_METHODS = ("current", "sign_in_url", "find")
+_is_path_or_url = re.compile(r"/|https?://", re.IGNORECASE).match
+
 P = ParamSpec("P")
 R = TypeVar("R")
 _log = logging.getLogger("valetkey")
@@ -78,6 +82,9 @@ class HostResourceOwners:
             raise _make_unavailable("sign_in_url", error) from error
         if not isinstance(url, str) or not url:
             raise _make_type_unavailable("sign_in_url", "a URL", url)
+        if not _is_path_or_url(url):  # browsers would resolve it relative to the page of Valetkey
+            problem = f"resource_owner.sign_in_url must return a URL, or a path that begins with /, not {url!r}"
+            raise _make_unavailable("sign_in_url", ValueError(problem))
         return url
 
     def find(self, sub: str) -> Owner | None:
@@ -188,12 +195,12 @@ def _check_methods(resource_owner: object) -> None:
     if isinstance(resource_owner, type):
         name = resource_owner.__name__
         raise SettingsError(f"resource_owner is the class {name}: pass an object of it, {name}()")
-    calls = {name: call for name, call in _CALLS.items() if name != "claims" or hasattr(resource_owner, name)}
+    calls = {name: call for name, call in _CALLS.items() if name in _REQUIRED_METHODS or hasattr(resource_owner, name)}
     missing = [name for name in calls if not callable(getattr(resource_owner, name, None))]
     if missing:
         raise SettingsError(
-            f"resource_owner must be an object with the methods {', '.join(_CALLS)}, or a function that returns the "
-            f"user id: this {type(resource_owner).__name__} has no {', '.join(missing)}"
+            f"resource_owner must be an object with the methods {', '.join(_REQUIRED_METHODS)}, or a function that "
+            f"returns the user id: this {type(resource_owner).__name__} has no {', '.join(missing)}"
         )
     for name, (args, kwargs) in calls.items():
         _check_call(f"resource_owner.{name}", getattr(resource_owner, name), *args, **kwargs)

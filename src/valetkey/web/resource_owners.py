@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
+from uuid import UUID
 
 from flask import has_request_context, request, url_for
 from werkzeug.utils import redirect
@@ -130,10 +131,14 @@ class CallableResourceOwners:
 
     def current(self) -> Owner | None:
         sub: object = self._function()
-        if sub is True:
-            raise TypeError("resource_owner must return the user id, or None if no user is signed in, not True")
-        is_signed_in = sub is not None and sub is not False and sub != ""  # False: `user.is_active and user.id`
-        return Owner(str(sub)) if is_signed_in else None
+        if sub is None or sub is False or sub == "":  # False: `user.is_active and user.id`
+            return None
+        if sub is True or not isinstance(sub, str | int | UUID):
+            raise TypeError(
+                "resource_owner must return the user id as text, a whole number or a UUID, for example "
+                f"current_user.get_id(), or None if no user is signed in, not {type(sub).__name__}"
+            )
+        return Owner(str(sub))
 
     def sign_in_url(self, next: str, *, fresh: bool = False, acr_values: tuple[str, ...] = ()) -> str:
         if self._sign_in_url is None:
