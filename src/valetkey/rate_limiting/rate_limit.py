@@ -80,7 +80,7 @@ def parse_rate_limit(limit: str | Mapping[str, str] | RateLimit | None, cost: in
     :returns: the rate limit, or ``None`` if ``limit`` is ``None``.
     :raises ValueError: if an argument is invalid, or ``cost`` exceeds the burst, so that every call would be refused.
     """
-    if not (isinstance(cost, int) and cost >= 1):
+    if isinstance(cost, bool) or not isinstance(cost, int) or cost < 1:
         raise ValueError(f"cost must be a whole number of at least 1, not {cost!r}")
     if limit is None:
         return None

@@ -5,8 +5,9 @@ Does not import Flask.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any, TypedDict
 
 from valetkey.protocol.access_token import AccessToken
@@ -84,12 +85,13 @@ def build_protection(
     :param is_public: whether the decorator is ``public``.
     :raises ValueError: if an argument is invalid; the message says why.
     """
-    if scope is not None and not isinstance(scope, str):
-        scope = tuple(scope)
+    scope = read_scope(scope)
     names = (scope,) if isinstance(scope, str) else scope or ()
     alternatives = tuple(parse_scope(name) for name in names)
     if scope is not None and (not alternatives or not all(alternatives)):
         raise ValueError("scope must name at least one scope; omit it to accept any token")
+    if not isinstance(optional, bool):  # a text such as "false" would open the route
+        raise ValueError(f"optional must be True or False, not {optional!r}")
     _check_token_requirements(resource, acr, max_age)
     rate_limit = parse_rate_limit(limit, cost)
     if is_public and rate_limit is not None and rate_limit.is_by_plan:
@@ -109,17 +111,56 @@ def build_protection(
     )
 
 
+def read_scope(scope: str | Iterable[str] | None) -> str | tuple[str, ...] | None:
+    """Return the argument ``scope`` of ``require_oauth``; a collection or generator of strings becomes a tuple.
+
+    :raises ValueError: if it is something else than a string, strings or ``None``.
+    """
+    if scope is None or isinstance(scope, str):
+        return scope
+    names: tuple[object, ...] = tuple(scope) if isinstance(scope, Iterable) else (scope,)
+    texts = tuple(name for name in names if isinstance(name, str))
+    if len(texts) < len(names):
+        raise ValueError(f"scope must be a string such as 'notes:read', or a list of such strings, not {scope!r}")
+    return texts
+
+
+def check_arguments(
+    function: str, others: Collection[object], options: Mapping[str, object], valid_names: Collection[str]
+) -> None:
+    """Check which arguments ``require_oauth``, ``public`` or ``protect`` were called with.
+
+    :param function: name of the function.
+    :param others: positional arguments after the scope.
+    :param options: the keyword arguments.
+    :param valid_names: the names of keyword arguments that the function has.
+    :raises TypeError: if there are ``others``, or a keyword argument that the function does not have.
+    """
+    if others:
+        raise TypeError(
+            f"{function}() takes one argument for scopes: pass a list if any one of several scopes is enough, "
+            "or one string with spaces if all of them are required"
+        )
+    for name in options:
+        if name not in valid_names:
+            close = get_close_matches(name, valid_names, 1)
+            advice = f"did you mean {close[0]}?" if close else f"it has {', '.join(valid_names)}"
+            raise TypeError(f"{function}() has no argument {name}: {advice}")
+
+
 def _check_token_requirements(resource: str | None, acr: str | None, max_age: int | None) -> None:
     """Check the ``resource``, ``acr`` and ``max_age`` arguments of ``require_oauth``.
 
     :raises ValueError: if an argument is not valid, so that no token could meet it.
     """
+    if resource is not None and not isinstance(resource, str):
+        raise ValueError(f"resource must be one URL, such as 'https://api.example.com', not {resource!r}")
     if resource is not None and (problem := resource_uri_problem(resource)):
         raise ValueError(f"resource {resource!r} is not a valid resource identifier: {problem}")
     is_header_text = isinstance(acr, str) and acr.isascii() and acr.isprintable() and not {*'"\\'} & {*acr}
     if acr is not None and not (is_header_text and acr.split()):  # the challenge names it (RFC 9470 §3)
         raise ValueError(f"acr must be space-separated values in ASCII without quotes, not {acr!r}")
-    if max_age is not None and not (isinstance(max_age, int) and max_age >= 0):
+    if max_age is not None and (isinstance(max_age, bool) or not isinstance(max_age, int) or max_age < 0):
         raise ValueError(f"max_age must be a whole number of seconds, 0 or more, not {max_age!r}")
 
 

@@ -22,9 +22,12 @@ from valetkey.rate_limiting.rate_limit import RateLimit
 from valetkey.resource_server.context import ResourceServerContext
 from valetkey.resource_server.protection import (
     PROTECTION_ATTRIBUTE,
+    ProtectionOptions,
     RouteProtection,
     build_protection,
+    check_arguments,
     check_token,
+    read_scope,
 )
 from valetkey.web.async_views import ensure_sync
 from valetkey.web.context import EXTENSION
@@ -54,7 +57,7 @@ def require_oauth(
     acr: str | None = None,
     max_age: int | None = None,
 ) -> Callable[[Callable[P, R]], Callable[P, R]]: ...
-def require_oauth(scope: Any = None, **options: Any) -> Any:
+def require_oauth(scope: Any = None, *others: Any, **options: Any) -> Any:
     """Require a valid access token to call a view (RFC 6750).
 
     Write ``@require_oauth`` for any valid token, or ``@require_oauth("notes:read")`` for a scope, below ``@app.get``
@@ -75,13 +78,15 @@ def require_oauth(scope: Any = None, **options: Any) -> Any:
         server's API.
     :param acr: how the user must have signed in: any one of these space-separated ``acr`` values (RFC 9470).
     :param max_age: how many seconds may have passed since the user signed in (RFC 9470).
+    :raises TypeError: if there is no such argument.
     :raises ValueError: if an argument is invalid, or the view is a ``MethodView``; raised when the decorator is
         applied, not in requests.
     """
     if callable(scope):
+        _check_is_alone("require_oauth", *others, *options)
         return _guard(scope, build_protection(None, bucket=bucket_name(scope)))
-    if scope is not None and not isinstance(scope, str):
-        scope = tuple(scope)
+    check_arguments("require_oauth", others, options, ["scope", *ProtectionOptions.__annotations__])
+    scope = read_scope(scope)
     build_protection(scope, bucket="", **options)  # raises here if an argument is invalid
     return lambda view: _guard(view, build_protection(scope, bucket=bucket_name(view), **options))
 
@@ -90,7 +95,7 @@ def require_oauth(scope: Any = None, **options: Any) -> Any:
 def public(view: Callable[P, R], /) -> Callable[P, R]: ...
 @overload
 def public(*, limit: str | RateLimit | None = None, cost: int = 1) -> Callable[[Callable[P, R]], Callable[P, R]]: ...
-def public(view: Any = None, /, *, limit: str | RateLimit | None = None, cost: int = 1) -> Any:
+def public(view: Any = None, /, **options: Any) -> Any:
     """Declare that a view may be called without an access token, and optionally limit how often.
 
     Write ``@public``, or ``@public(limit="60/minute")``. An API view that has neither ``@public`` nor
@@ -100,15 +105,28 @@ def public(view: Any = None, /, *, limit: str | RateLimit | None = None, cost: i
     :param limit: how often each network address may call the view, such as ``"60/minute burst 10"``; or a
         ``RateLimit``. It cannot be a limit per plan, since a caller without a token has no plan.
     :param cost: how many calls one call counts as, in the limit.
+    :raises TypeError: if there is no such argument.
     :raises ValueError: if an argument is invalid, or the view is a ``MethodView``; raised when the decorator is
         applied, not in requests.
     """
     if view is not None and not callable(view):
         raise ValueError(f"pass the limit by name: public(limit={view!r})")
     if view is not None:
+        _check_is_alone("public", *options)
         return _mark_public(view, build_protection(None, bucket=bucket_name(view), is_public=True))
-    options: dict[str, Any] = {"optional": True, "limit": limit, "cost": cost, "is_public": True}
+    check_arguments("public", (), options, ["limit", "cost"])
+    options |= {"optional": True, "is_public": True}
+    build_protection(None, bucket="", **options)  # raises here if an argument is invalid
     return lambda view: _mark_public(view, build_protection(None, bucket=bucket_name(view), **options))
+
+
+def _check_is_alone(decorator: str, *others: object) -> None:
+    """Check that a decorator that was called with a view has no other arguments, which would have no effect.
+
+    :raises TypeError: if it has.
+    """
+    if others:
+        raise TypeError(f"pass the view in a call of its own: {decorator}(...)(view)")
 
 
 def _guard(view: Callable[P, R], protection: RouteProtection) -> Callable[P, R]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol, TypeVar, Unpack
+from typing import Any, Never, Protocol, TypeVar, Unpack
 
 from flask import Blueprint
 
@@ -12,6 +12,8 @@ from valetkey.resource_server.protection import (
     ProtectionOptions,
     RouteProtection,
     build_protection,
+    check_arguments,
+    read_scope,
 )
 from valetkey.web.class_views import get_called_method
 
@@ -41,8 +43,8 @@ class BlueprintProtection:
     """
 
     def __init__(self, scope: str | Sequence[str] | None, options: ProtectionOptions) -> None:
-        build_protection(scope, bucket="", **options)  # raises here if an argument is invalid
-        self._scope = scope
+        self._scope = read_scope(scope)
+        build_protection(self._scope, bucket="", **options)  # raises here if an argument is invalid
         self._options = options
         # By endpoint and id of the view. The view is stored too: while it is, no other object has its id.
         self._protections: dict[tuple[str, int], tuple[View, RouteProtection]] = {}
@@ -57,7 +59,9 @@ class BlueprintProtection:
         return entry[1]
 
 
-def protect(blueprint: B, scope: str | Sequence[str] | None = None, **options: Unpack[ProtectionOptions]) -> B:
+def protect(
+    blueprint: B, scope: str | Sequence[str] | None = None, *others: Never, **options: Unpack[ProtectionOptions]
+) -> B:
     """Require a valid access token to call any view of a blueprint, whether it is added before or after this call.
 
     A view's own ``@public`` or ``@require_oauth`` takes precedence, and so does ``protect`` of a blueprint nested in
@@ -70,7 +74,7 @@ def protect(blueprint: B, scope: str | Sequence[str] | None = None, **options: U
     :param scope: the scopes that the token must have, as in ``require_oauth``.
     :param options: the keyword arguments of ``require_oauth``.
     :returns: ``blueprint``, which is also changed in place.
-    :raises TypeError: if ``blueprint`` is something else, such as the app.
+    :raises TypeError: if ``blueprint`` is something else, such as the app, or if there is no such argument.
     :raises ValueError: if an argument is invalid.
     """
     if not isinstance(blueprint, Blueprint):
@@ -78,6 +82,7 @@ def protect(blueprint: B, scope: str | Sequence[str] | None = None, **options: U
             f"protect() takes a flask.Blueprint, and not a {type(blueprint).__name__}: decorate the views with "
             "@require_oauth, or add them to a Blueprint"
         )
+    check_arguments("protect", others, options, ["scope", *ProtectionOptions.__annotations__])
     setattr(blueprint, _BLUEPRINT_ATTRIBUTE, BlueprintProtection(scope, options))
     return blueprint
 
