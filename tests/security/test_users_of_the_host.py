@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+from uuid import UUID
 
 import pytest
 from flask import Flask, abort
@@ -236,6 +237,19 @@ def test_a_function_as_resource_owner_looks_nobody_up(make_app: MakeApp, sqlite_
 def test_a_token_for_tests_names_a_user_that_the_host_finds(app: Flask, register: Register) -> None:
     with pytest.raises(ValueError, match="create the user before the token"):
         mint_token(app, "profile", user_id="nobody")
+
+
+@pytest.mark.parametrize("user_id", [7, UUID(int=7)])
+def test_a_token_for_tests_names_a_user_by_text(app: Flask, host: Host, user_id: Any) -> None:
+    host.users.add(str(user_id))
+    browser = Browser(app.test_client(), CreatedClient("none", None))
+
+    response = browser.call(mint_token(app, "profile", user_id=user_id))
+
+    assert (response.status_code, response.json["user"]) == (200, str(user_id))
+    for value in (True, b"ada", ["ada"]):
+        with pytest.raises(ValueError, match="user_id must be text, a whole number or a UUID"):
+            mint_token(app, "profile", user_id=value)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("nobody", [None, False, "abort"])

@@ -10,6 +10,7 @@ from weakref import WeakKeyDictionary
 import pytest
 from flask import Flask
 
+from valetkey.runtime import Runtime
 from valetkey.web.context import EXTENSION
 
 from . import tokens
@@ -66,7 +67,7 @@ def _valetkey_prepared(tmp_path_factory: pytest.TempPathFactory) -> PreparedStor
 def _valetkey_temporary_store(request: pytest.FixtureRequest) -> Iterator[None]:
     """Give each test that uses the fixture ``app`` a temporary database, so that no test writes to the app's own."""
     app = request.getfixturevalue("app") if "app" in request.fixturenames else None
-    if not isinstance(app, Flask) or EXTENSION not in app.extensions:
+    if not isinstance(app, Flask) or not isinstance(app.extensions.get(EXTENSION), Runtime):
         yield
         return
     for name, scope in _wider_fixtures.get(app, {}).items():

@@ -7,6 +7,7 @@ from contextvars import ContextVar
 from dataclasses import replace
 from difflib import get_close_matches
 from typing import Any
+from uuid import UUID
 
 from flask import Flask
 
@@ -35,7 +36,7 @@ def mint_token(
     app: Flask,
     scope: str = "",
     *,
-    user_id: str | None = None,
+    user_id: str | int | UUID | None = None,
     client_id: str = CLIENT_ID,
     acr: str | None = None,
     auth_time: float | None = None,
@@ -49,8 +50,8 @@ def mint_token(
 
     :param app: the Flask app with a ``Valetkey``.
     :param scope: the scopes of the token, separated by spaces.
-    :param user_id: the user who granted access, for ``current_token.user_id``. By default, the token has no user: the
-        client acts on its own behalf.
+    :param user_id: the user who granted access, for ``current_token.user_id``; a number or UUID becomes text. By
+        default, the token has no user: the client acts on its own behalf.
     :param client_id: the client that calls the API; it is registered if it does not exist.
     :param acr: authentication context class of the user's sign-in, for routes with ``acr=`` (RFC 9470).
     :param auth_time: time of the user's sign-in, in seconds since 1970, for routes with ``max_age=``; now by default.
@@ -60,9 +61,9 @@ def mint_token(
     :param plan: plan to which the client is subscribed by this call; by default, its plan does not change.
     :raises SettingsError: if the app has no ``Valetkey``, or its issuer is not on loopback, because its keys are
         production keys then.
-    :raises ValueError: if ``scope`` is no text, if the app has no such scope or plan, if the plan does not include the
-        scope, if the app's ``resource_owner`` does not find the user, or if ``acr`` or ``auth_time`` is passed without
-        ``user_id``.
+    :raises ValueError: if ``scope`` is no text, if ``user_id`` is no id, if the app has no such scope or plan, if the
+        plan does not include the scope, if the app's ``resource_owner`` does not find the user, or if ``acr`` or
+        ``auth_time`` is passed without ``user_id``.
     """
     runtime = find_runtime(app)
     check_loopback_issuer(runtime.settings)
@@ -71,10 +72,11 @@ def mint_token(
     if not runtime.is_ready:
         runtime.get_ready()
     scopes = _parse_scopes(runtime.settings, scope)
-    if user_id is None and (acr is not None or auth_time is not None):
+    user = _user_id_as_text(user_id)
+    if user is None and (acr is not None or auth_time is not None):
         raise ValueError("acr and auth_time describe a user's sign-in: pass the user with user_id=")
-    if user_id is not None:
-        _check_user(runtime, user_id)
+    if user is not None:
+        _check_user(runtime, user)
     if plan is not None and plan not in runtime.settings.plans:
         raise ValueError(f"the app has no plan {plan!r}{_suggestion(plan, runtime.settings.plans)}")
     audience = resource or runtime.settings.api_resource
@@ -86,7 +88,7 @@ def mint_token(
         raise ValueError(
             f"the plan of {client_id} has no scope {format_scope(missing)}: choose another plan with plan="
         )
-    grant = None if user_id is None else _create_grant(runtime, user_id, client_id, scopes, audience, acr, auth_time)
+    grant = None if user is None else _create_grant(runtime, user, client_id, scopes, audience, acr, auth_time)
     return _generate_token(runtime, grant, client_id, scopes, audience, expires_in)
 
 
@@ -104,12 +106,17 @@ def headers_for(app: Flask, scope: str = "", **options: Any) -> dict[str, str]:
 def find_runtime(app: Flask) -> Runtime:
     """Return the ``Runtime`` of an app.
 
-    :raises SettingsError: if the app has no ``Valetkey``.
+    :raises SettingsError: if the app has no ``Valetkey``, or a ``ResourceServer`` instead.
     """
-    runtime: Runtime | None = app.extensions.get(EXTENSION)
-    if runtime is None:
+    extension = app.extensions.get(EXTENSION)
+    if extension is None:
         raise SettingsError(f"the app {app.name!r} has no Valetkey: add Valetkey(app, scopes={{...}})")
-    return runtime
+    if not isinstance(extension, Runtime):
+        raise SettingsError(
+            f"the app {app.name!r} has a ResourceServer, and no Valetkey that could sign a token: in tests, use "
+            "Valetkey(app, scopes={...}) instead of ResourceServer"
+        )
+    return extension
 
 
 def check_loopback_issuer(settings: Settings) -> None:
@@ -128,6 +135,18 @@ def _check_user(runtime: Runtime, user_id: str) -> None:
     """Check that the app's ``resource_owner`` finds the user, as the guard does at each call."""
     if runtime.can_find_host_users and runtime.owners.find(user_id) is None:
         raise ValueError(f"resource_owner.find({user_id!r}) returns None: create the user before the token")
+
+
+def _user_id_as_text(user_id: object) -> str | None:
+    """Return the id of a user as tokens have it, or ``None`` for a token without a user.
+
+    :raises ValueError: if it is neither text, a whole number nor a UUID.
+    """
+    if user_id is None:
+        return None
+    if isinstance(user_id, bool) or not isinstance(user_id, str | int | UUID):
+        raise ValueError(f"user_id must be text, a whole number or a UUID, not a {type(user_id).__name__}")
+    return str(user_id)
 
 
 def _parse_scopes(settings: Settings, scope: str) -> frozenset[str]:
