@@ -11,6 +11,7 @@ from flask import Flask, current_app, request
 from valetkey.protocol.size import parse_size
 from valetkey.web.async_views import ensure_sync
 from valetkey.web.class_views import get_view_attribute
+from valetkey.web.decorator_calls import requires_parentheses
 from valetkey.web.problem_responses import Problem, request_is_below
 from valetkey.web.wsgi import Environ
 
@@ -19,12 +20,14 @@ from .context import View
 MAX_BODY_ATTRIBUTE = "__valetkey_max_body__"  # the attribute of a view that holds its largest body, in bytes
 
 
+@requires_parentheses('"64 KiB"')
 def max_body(size: str | int) -> Any:
     """Return a decorator that limits the request body of a view; a larger body gets 413.
 
     The limit replaces that of ``limit_bodies`` and of the setting ``max_body`` for this view, and may be larger.
 
     :param size: a number of bytes, or text such as ``64 KiB`` or ``5 MB``.
+    :raises TypeError: if it is written without parentheses.
     :raises ValueError: if the size cannot be parsed.
     """
     max_bytes = parse_size(size)

@@ -12,6 +12,7 @@ from werkzeug.http import http_date
 from werkzeug.urls import iri_to_uri
 
 from valetkey.web.async_views import ensure_sync
+from valetkey.web.decorator_calls import requires_parentheses
 
 from .context import View
 
@@ -43,6 +44,7 @@ class Deprecation:
         return headers
 
 
+@requires_parentheses('since="2026-01-31"')
 def deprecated(*, since: DateLike, sunset: DateLike | None = None, link: str | None = None) -> Any:
     """Decorate a view as deprecated: its responses get ``Deprecation``, ``Sunset`` and ``Link`` headers.
 
@@ -56,6 +58,7 @@ def deprecated(*, since: DateLike, sunset: DateLike | None = None, link: str | N
     :param since: when the route was or will be deprecated (RFC 9745).
     :param sunset: when the route will stop responding (RFC 8594).
     :param link: URL of a page that says what to use instead. Other characters than those of ASCII are encoded.
+    :raises TypeError: if it is written without parentheses.
     :raises ValueError: if a date cannot be parsed, if ``sunset`` is before ``since`` (RFC 9745 §4), or if ``link`` is
         not a URL.
     """

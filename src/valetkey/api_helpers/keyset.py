@@ -65,9 +65,11 @@ class OrderedSelect:
 def read_order(select: Select[Any]) -> OrderedSelect:
     """Return a select with the columns of its ``order_by``, after checking that these identify each row.
 
-    :raises ValueError: if the select has a limit, an offset or no order; if a column of ``order_by`` may be NULL or
-        is given as text; if its columns do not identify each row. The message says what to change.
+    :raises ValueError: if it is no select; if it has a limit, an offset or no order; if a column of ``order_by`` may be
+        NULL or is given as text; if its columns do not identify each row. The message says what to change.
     """
+    if not hasattr(select, "add_columns"):  # a table, a mapped class or a union has no such method
+        raise ValueError(f"paginate needs a select, such as sa.select(Note), not a {type(select).__name__}")
     if select._limit_clause is not None or select._offset_clause is not None:
         raise ValueError("the select has a limit or offset: remove it, the request sets the page size")
     columns = [_read_order_clause(clause) for clause in select._order_by_clauses]

@@ -62,7 +62,8 @@ def paginate(
     :param key: secret that signs the cursors. Default: the setting ``encryption_keys`` of the app's ``Valetkey``.
     :raises Problem: 400 if the cursor was changed, has expired or is for another query, or if ``limit`` is not between
         1 and ``largest``.
-    :raises ValueError: if the select cannot be paged this way. The message says what to change.
+    :raises ValueError: if the select cannot be paged this way, or ``usual`` is not between 1 and ``largest``. The
+        message says what to change.
     :raises RuntimeError: if there is neither ``key`` nor a ``Valetkey`` in the app.
     """
     from .keyset import items_and_places, read_order
@@ -90,7 +91,10 @@ def _read_page_size(default_size: int, max_size: int) -> int:
     """Return the page size from the current request's query parameter ``limit``, or the default if it has none.
 
     :raises Problem: 400 if ``limit`` is not a number between 1 and ``max_size``.
+    :raises ValueError: if the default is not between 1 and ``max_size``.
     """
+    if not 1 <= default_size <= max_size:
+        raise ValueError(f"usual={default_size!r} must be a number between 1 and largest={max_size!r}")
     text = request.args.get(LIMIT_PARAMETER)
     if text is None:
         return default_size

@@ -9,6 +9,7 @@ from typing import Any
 from flask import current_app, request
 
 from valetkey.web.async_views import ensure_sync
+from valetkey.web.decorator_calls import requires_parentheses
 from valetkey.web.problem_responses import Problem
 
 from .context import View
@@ -17,6 +18,7 @@ FIELDS_ATTRIBUTE = "__valetkey_fields__"  # the attribute of a view that holds t
 FieldTree = dict[str, Any]  # by the name of a member: the FieldTree of its members, or None for all of it
 
 
+@requires_parentheses('"id", "author.name"')
 def sparse_fields(*fields: str, within: str | None = None) -> Any:
     """Decorate a view so that ``?fields=id,author.name`` limits its JSON response to these members.
 
@@ -26,9 +28,10 @@ def sparse_fields(*fields: str, within: str | None = None) -> Any:
     :param fields: the names that callers may request, such as ``id`` or ``author.name``. Requesting ``author`` returns
         the whole object.
     :param within: the member that holds the objects, if the response wraps them, as in ``{"items": [...]}``.
-    :raises ValueError: if there are no names, or a name has a comma or a space in it.
+    :raises TypeError: if it is written without parentheses.
+    :raises ValueError: if there are no names, a name has a comma or a space in it, or is a list.
     """
-    if not fields or any("," in name or " " in name for name in fields):
+    if not fields or not all(isinstance(name, str) and name and not {*", "} & {*name} for name in fields):
         raise ValueError('pass each field as a string of its own, like sparse_fields("id", "author.name")')
 
     def decorate(view: View) -> View:

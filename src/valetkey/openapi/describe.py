@@ -16,6 +16,7 @@ from typing import Any, TypeVar, cast
 
 from valetkey.resource_server.routes import Route
 from valetkey.web.class_views import check_is_no_class_based_view
+from valetkey.web.decorator_calls import requires_parentheses
 
 View = TypeVar("View", bound=Callable[..., Any])
 DESCRIPTION_ATTRIBUTE = "__valetkey_description__"
@@ -37,6 +38,7 @@ class ViewDescription:
     errors: Any = None
 
 
+@requires_parentheses("response=Note")
 def describe(
     *,
     body: Any = None,
@@ -68,6 +70,7 @@ def describe(
 
     The log and ``valetkey check`` name what cannot be documented; requests are not affected.
 
+    :raises TypeError: if it is written without parentheses.
     :raises ValueError: if the view is a ``MethodView``; raised when the decorator is applied.
     """
     description = ViewDescription(body, query, headers, response, status, errors)
