@@ -252,7 +252,28 @@ def test_a_request_to_another_host_than_the_issuers_is_logged_once(
 
     assert caplog.text.count(f"a request was sent to the host {host!r}") == int(is_logged)
     assert caplog.text.count("a request was sent to the host") == int(is_logged)
-    assert caplog.text.count("set issuer to its URL") == int(is_logged)
+    is_refused = issuer is None and host == EVIL
+    assert caplog.text.count("set issuer to its URL") == int(is_logged and not is_refused)
+    assert caplog.text.count("nothing needs to be done") == int(is_logged and not is_refused)
+    assert caplog.text.count("refused with status 421: the issuer of this server is not set") == int(is_refused)
+
+
+@pytest.mark.parametrize("bypass", [False, True])
+@pytest.mark.parametrize("path", [METADATA, "/oauth/nothing", "/account", "/api/protected", "/api/inner"])
+def test_the_log_has_the_reference_of_a_refused_request(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, path: str, bypass: bool
+) -> None:
+    client = make_api(tmp_path, endpoints_bypass_flask=bypass).test_client()
+
+    with caplog.at_level(logging.INFO, "valetkey"):
+        refused = client.get(path, headers={"Host": EVIL})
+
+    [record] = [record for record in caplog.records if record.levelno == logging.INFO]
+    assert refused.status_code == 421
+    reference = record.__dict__["reference"]
+    assert reference in refused.text or reference == refused.headers["Valetkey-Reference"]
+    assert record.getMessage().startswith("responded with 421 at ")
+    assert f"set issuer to the URL of this server, such as https://api.example.com [{reference}]" in caplog.text
 
 
 def test_a_logged_host_cannot_break_the_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -63,7 +63,7 @@ def log_error_response(status: int, cause: str, request_info: RequestInfo) -> No
 
     The level is ``ERROR`` if the status is 500 or above, else ``INFO``.
 
-    :param cause: name of the exception that the response is for.
+    :param cause: name of the exception that the response is for, or a sentence that says why.
     """
     level = logging.ERROR if status >= 500 else logging.INFO
     _write(level, "responded with %d at %s: %s", (status, request_info.endpoint, cause), request_info)

@@ -13,17 +13,16 @@ from werkzeug.routing import RequestRedirect
 from werkzeug.utils import redirect
 from werkzeug.wrappers import Response as AnyResponse
 
-from valetkey.protocol.refusal import Refusal
 from valetkey.settings import Settings
 
 from .problem_responses import (
     is_unrendered_error,
     problem_from_error,
     refuse_http_error,
+    refuse_misdirected_request,
     render_json,
     request_is_below,
 )
-from .request_id import request_id
 from .wsgi import OWN_RESPONSE_KEY, REFUSED_HOST_KEY
 
 _ENDPOINT_PREFIX = "valetkey_"
@@ -101,14 +100,14 @@ def refuse_host(endpoint: str | None) -> Response | None:
     """Return the 421 response to a request whose host is refused (``HostCheck``), as JSON or a page.
 
     Return None if the host is not refused, or if the endpoint serves every host. Nothing is read from the database or
-    written.
+    written; the log has the reference of the response.
 
     :param endpoint: name of the Flask endpoint; None if the request matches no route.
     """
     reason: str | None = request.environ.get(REFUSED_HOST_KEY)
     if reason is None or endpoint is None or not _is_host_checked(endpoint):
         return None
-    host_refusal = Refusal(421, "invalid_request", reason, request_id())
+    host_refusal = refuse_misdirected_request(reason)
     if endpoint.startswith(_MACHINE_ENDPOINT_PREFIXES):
         return render_json(host_refusal)
     from . import pages  # imported here: see _render_valetkey_error

@@ -22,6 +22,16 @@ from .wsgi import REFUSED_HOST_KEY, Environ, Headers, ResponseHook
 _is_loopback = re.compile(r"(?:127\.0\.0\.1|localhost|\[::1\])(?::[0-9]{1,5})?", re.IGNORECASE).fullmatch
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 _MAX_LOGGED_CHARACTERS = 100
+# Arguments of both: the host, the issuer, and the name of the setting.
+_OTHER_HOST_WARNING = (
+    "a request was sent to the host %s, but the issuer is %s: links, redirects and tokens lead to the issuer. "
+    "If apps and users reach this server at that host, set %s to its URL; for a health check or an internal "
+    "name, nothing needs to be done"
+)
+_REFUSED_HOST_WARNING = (
+    "a request was sent to the host %s and refused with status 421: the issuer of this server is not set, and the "
+    "default, %s, is served to 127.0.0.1, ::1 and localhost only; set %s to the URL of this server"
+)
 _log = logging.getLogger("valetkey")
 
 
@@ -76,14 +86,9 @@ class HostCheck:
         if self._is_issuer_host(host):
             return
         self._is_logged = True
-        _log.warning(
-            "a request was sent to the host %s, but the issuer is %s: links, redirects and tokens lead to the issuer. "
-            "If apps and users reach this server at that host, set %s to its URL; for a health check or an internal "
-            "name, nothing needs to be done",
-            ascii(host[:_MAX_LOGGED_CHARACTERS]),
-            self._settings.issuer,
-            self._issuer_name,
-        )
+        is_refused = self._settings.has_default_issuer and not self._is_local(environ)
+        template = _REFUSED_HOST_WARNING if is_refused else _OTHER_HOST_WARNING
+        _log.warning(template, ascii(host[:_MAX_LOGGED_CHARACTERS]), self._settings.issuer, self._issuer_name)
 
     def _is_issuer_host(self, host: str) -> bool:
         """Return whether a host is the issuer's; a loopback host without a port is that of any loopback issuer."""

@@ -65,6 +65,16 @@ def refuse_http_error(error: HTTPException) -> Refusal:
     return Refusal(status, code, _describe_error(error, status), request_info.reference, tuple(headers))
 
 
+def refuse_misdirected_request(reason: str) -> Refusal:
+    """Log that the current request was sent to a host that is not served, and return the refusal (RFC 9110 §15.5.20).
+
+    :param reason: why the host is not served.
+    """
+    request_info = current_request_info()
+    log_error_response(421, reason, request_info)
+    return Refusal(421, "invalid_request", reason, request_info.reference)
+
+
 def render_problem(refusal: Refusal, **members: Any) -> Response:
     """Return the response with problem details (RFC 9457).
 

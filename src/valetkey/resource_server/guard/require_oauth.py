@@ -15,7 +15,6 @@ from valetkey.protocol.access_token import AccessToken
 from valetkey.protocol.bearer import MissingToken
 from valetkey.protocol.errors import InsufficientUserAuthentication, InvalidToken, OAuthError
 from valetkey.protocol.protected_resource import metadata_url
-from valetkey.protocol.refusal import Refusal
 from valetkey.protocol.unavailable import BackendUnavailable
 from valetkey.rate_limiting.admission import ChargePlan
 from valetkey.rate_limiting.rate_limit import RateLimit
@@ -31,9 +30,8 @@ from valetkey.resource_server.protection import (
 )
 from valetkey.web.async_views import ensure_sync
 from valetkey.web.context import EXTENSION
-from valetkey.web.problem_responses import refuse
+from valetkey.web.problem_responses import refuse, refuse_misdirected_request
 from valetkey.web.refused_call import CallRefused, admit_call, refuse_call
-from valetkey.web.request_id import request_id
 from valetkey.web.wsgi import CALLER_KEY, REFUSED_HOST_KEY, TOKEN_KEY, Environ
 
 from .charging import charge_call, find_charge_plan, is_limited_by_address
@@ -164,8 +162,7 @@ def check_call(protection: RouteProtection, current: Request) -> None:
     if is_hook_before_own_endpoint(app, current, rule.endpoint if rule else ""):
         return
     if REFUSED_HOST_KEY in environ:
-        refusal = Refusal(421, "invalid_request", environ[REFUSED_HOST_KEY], request_id())
-        raise refuse_call(environ, protection, refusal)
+        raise refuse_call(environ, protection, refuse_misdirected_request(environ[REFUSED_HOST_KEY]))
     _admit(context, protection, environ, rule)
 
 
