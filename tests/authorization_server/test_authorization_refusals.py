@@ -269,3 +269,12 @@ def test_the_host_header_does_not_change_the_issuer(ada: Browser) -> None:
 
     assert redirect_parameters(refused)["iss"] == ISSUER
     assert "evil" not in refused.location
+
+
+def test_scopes_separated_by_commas_are_refused_with_a_hint(ada: Browser) -> None:
+    refused = redirect_parameters(ada.authorize(scope="profile,notes:read"))
+
+    assert refused["error"] == "invalid_scope"
+    assert refused["error_description"] == (
+        "the client may not request the scope profile,notes:read: separate scopes by spaces, not commas"
+    )

@@ -49,6 +49,19 @@ def test_an_invalid_token_gets_401_with_the_error(ada: Browser, runtime: Runtime
     assert refused.json["reference"]
 
 
+def test_the_log_says_that_a_refresh_token_was_sent_instead_of_an_access_token(
+    ada: Browser, caplog: pytest.LogCaptureFixture
+) -> None:
+    refresh_token = ada.obtain_tokens()["refresh_token"]
+
+    with caplog.at_level("INFO", "valetkey"):
+        refused = ada.call(refresh_token)
+
+    assert (refused.status_code, refused.json["detail"]) == (401, "the access token is unknown")
+    assert "the access token is unknown (it is a refresh token)" in caplog.text
+    assert refresh_token not in caplog.text
+
+
 def test_a_missing_scope_gets_403_with_the_name_of_the_scope(robot: Browser) -> None:
     token = robot.request_token("client_credentials", scope="notes:read").json["access_token"]
 

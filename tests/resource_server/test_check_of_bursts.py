@@ -31,4 +31,7 @@ def test_a_small_default_burst_of_a_plan_is_named(make_app: MakeApp, sqlite_stor
 
     advice = list(small_bursts(app, app.extensions["valetkey"].settings))
 
-    assert any("'60/minute' of the plan free admits 6 calls at once" in text for text in advice)
+    assert any(
+        "'60/minute' of the plan free admits 6 calls at once, a tenth of it: if more may come, write" in text
+        for text in advice
+    )

@@ -91,3 +91,10 @@ def test_what_is_no_scheme_is_refused(scheme: str) -> None:
 def test_a_page_does_not_show_the_authority_of_a_private_use_uri_as_a_host() -> None:
     assert describe_destination("cursor://accounts.google.com/callback") == "cursor: (an app on your device)"
     assert describe_destination("https://cursor.com/callback") == "cursor.com"
+
+
+def test_the_refusal_of_a_scheme_names_the_setting_that_admits_it() -> None:
+    problem = redirect_uri_problem("myapp://back", native=True)
+
+    assert problem is not None
+    assert problem.endswith("or the operator must add it to the setting private_use_schemes")

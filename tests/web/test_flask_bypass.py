@@ -49,7 +49,7 @@ def test_check_names_what_makes_requests_go_through_flask(bypass_app: Flask, fla
     add_hook(flask_app, "before_request_funcs")
 
     (note,) = flask_notes(bypass_app)
-    assert re.search("handled by Flask, not before it, because of the before_request function tests.support", note)
+    assert re.search("pass through Flask, which is slower, because of the before_request function tests.support", note)
     assert list(flask_notes(flask_app)) == []  # it has endpoints_bypass_flask=False
 
 

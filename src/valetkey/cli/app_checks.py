@@ -62,8 +62,8 @@ def small_bursts(app: Flask, settings: Settings) -> Iterator[str]:
         burst = parse_limit(text).burst
         if "burst" not in text and burst < _SMALL_BURST:
             yield (
-                f"the limit {text!r} of {place} admits {burst} calls at once, a tenth: for more, write "
-                f"'{text} burst {_SMALL_BURST}'"
+                f"the limit {text!r} of {place} admits {burst} calls at once, a tenth of it: if more may come, "
+                f"write '{text} burst {_SMALL_BURST}'"
             )
 
 
@@ -72,7 +72,7 @@ def flask_notes(app: Flask) -> Iterator[str]:
     bypass: FlaskBypass | None = app.extensions.get(BYPASS_EXTENSION)
     if bypass is not None and app.extensions[EXTENSION].settings.endpoints_bypass_flask:
         for reason in bypass.list_reasons():
-            yield f"the token endpoint and its neighbors are handled by Flask, not before it, because of {reason}"
+            yield f"the token endpoint and similar ones pass through Flask, which is slower, because of {reason}"
 
 
 def variables_of_other_extension(environment: Environment) -> Iterator[str]:

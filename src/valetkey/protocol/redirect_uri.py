@@ -42,7 +42,10 @@ def redirect_uri_problem(uri: str, *, native: bool, private_use_schemes: Collect
     if not native:
         return "it is not https"
     if "." not in parts.scheme and parts.scheme not in private_use_schemes:
-        return "a private-use scheme needs a dot, like com.example.app (RFC 8252 §7.1), or the operator must admit it"
+        return (
+            "a private-use scheme needs a dot, like com.example.app (RFC 8252 §7.1), or the operator must add it to "
+            "the setting private_use_schemes"
+        )
     return None
 
 

@@ -16,7 +16,7 @@ from valetkey.caches.two_generation import AccessTokenCache
 from valetkey.protocol.access_token import PERSONAL_TOKEN_CLIENT_ID, AccessToken, parse_access_token
 from valetkey.protocol.bearer import format_authorization_header, parse_bearer_token
 from valetkey.protocol.errors import InvalidRequest, InvalidToken
-from valetkey.protocol.secret import ACCESS_TOKEN, PERSONAL_ACCESS_TOKEN, is_well_formed
+from valetkey.protocol.secret import ACCESS_TOKEN, PERSONAL_ACCESS_TOKEN, REFRESH_TOKEN, is_well_formed
 from valetkey.settings import Settings
 from valetkey.storage import opaque_tokens
 from valetkey.storage.change_feed import ChangeFeedEntry
@@ -153,6 +153,8 @@ class AccessTokenVerifier:
             claims = opaque_tokens.find(self._store, sha256(value.encode()).digest())
             if claims is None:
                 raise InvalidToken("the access token is unknown", log_detail="no such opaque token")
+        elif value.startswith(f"vk_{REFRESH_TOKEN}_"):
+            raise InvalidToken("the access token is unknown", log_detail="it is a refresh token")
         else:
             claims = self._verify_jwt(value, now)
         try:

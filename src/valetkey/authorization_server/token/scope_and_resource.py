@@ -185,6 +185,8 @@ def _check_scope(requested_scope: str | None, client: Client, runtime: Runtime, 
         scope &= settings.known_scopes.keys()
     if not scope <= allowed:
         message = f"the client may not request the scope {format_scope(scope - allowed)[:_MAX_ECHOED_LENGTH]}"
+        if any("," in name for name in scope - allowed):
+            message += ": separate scopes by spaces, not commas"
         not_in_plan = scope - limit_scope_to_plan(scope, client.client_id, plans, settings, now)
         raise InvalidScope(
             f"{message}: its plan has none of {format_scope(not_in_plan)[:_MAX_ECHOED_LENGTH]}"
