@@ -37,7 +37,7 @@ valetkey --app app.py check && gunicorn app:app
 ## The issuer
 
 Set `issuer` on every server. `valetkey serve` takes its own address by default, such as `http://127.0.0.1:8000`. Under
-any other server an issuer that is not set is `http://127.0.0.1:8000`, and is for a first try only: requests to
+any other server, if you do not set it, it is `http://127.0.0.1:8000`; use that for a first try only. Requests to
 Valetkey's endpoints and pages and to guarded routes get a response only if they were sent to 127.0.0.1, ::1 or
 localhost, on any port; else they are refused with status 421. Behind a proxy, `Host` is what `ProxyFix` makes of it, or
 the `X-Forwarded-Host` of one of `trusted_proxies`.

@@ -87,9 +87,8 @@ class Settings(DerivedSettings):
     endpoints_bypass_flask: bool = _setting(
         True,
         "Whether machine endpoints (token, introspection and so on), authorization requests that need no page, and "
-        "repeated calls after 429 are handled before Flask, up to twice as fast, as long as Flask would call nothing "
-        "of the app's for them: no hook for all requests, no signal, no replaced method. `valetkey check` names what "
-        "prevents it.",
+        "repeated calls after 429 are handled before Flask, up to twice as fast, unless your app has hooks or signals "
+        "that must run for them, or replaces methods of Flask. `valetkey check` names what prevents it.",
     )
     account_path: str | None = _setting("/account", "Path of the account pages. None: there are none.")
     device_path: str | None = _setting(
