@@ -81,7 +81,7 @@ def _check_scopes(settings: Settings) -> list[str]:
     problems = []
     for name, description in settings.scopes.items():
         try:
-            is_valid = parse_scope(name) == {name}
+            is_valid = isinstance(name, str) and parse_scope(name) == {name}
         except InvalidScope:
             is_valid = False
         if not is_valid:
