@@ -74,6 +74,17 @@ def test_forgetting_the_token_revokes_it(page: Page, server: RunningServer) -> N
     expect(search.locator(".result")).to_contain_text("Bearer realm=")
 
 
+def test_at_least_one_scope_must_be_ticked(page: Page, server: RunningServer) -> None:
+    page.goto(f"{server.url}/docs")
+    for box in page.locator("#authorize-form [name=scope]").all():
+        box.uncheck()
+
+    page.click("#authorize")
+
+    expect(page.locator("#authorize-problem")).to_have_text("Tick at least one scope.")
+    assert page.url == f"{server.url}/docs"
+
+
 def test_the_page_has_no_token_after_the_user_denied(browser: Browser, server: RunningServer) -> None:
     with browser.new_context() as context:
         server.deployment.create_user("noor@example.com", PASSWORD)

@@ -31,7 +31,13 @@ function showProblem(text) {
 // Send the user to the consent page. The code verifier stays here; its hash is sent (RFC 7636 §4.1).
 async function authorize(event) {
   event.preventDefault();
-  const scopes = [...document.querySelectorAll("#authorize-form [name=scope]:checked")].map((box) => box.value);
+  const boxes = [...document.querySelectorAll("#authorize-form [name=scope]")];
+  const scopes = boxes.filter((box) => box.checked).map((box) => box.value);
+  if (boxes.length && !scopes.length) { // without the parameter, the server would take its default: more than none
+    showProblem("Tick at least one scope.");
+    return;
+  }
+  showProblem("");
   const pending = { verifier: randomString(), state: randomString(), hash: location.hash };
   const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(pending.verifier));
   sessionStorage.setItem(pendingKey, JSON.stringify(pending));
