@@ -22,7 +22,7 @@ from valetkey.runtime import Runtime
 from . import cookies
 from .context import current_runtime
 from .resource_owners import current_owner
-from .texts import FORM_EXPIRED, RELOAD_PAGE, SIGN_IN_CHANGED
+from .texts import CHECK_PAGE, FORM_EXPIRED, RELOAD_PAGE, SIGN_IN_CHANGED
 
 
 def csrf_tokens() -> list[str]:
@@ -115,8 +115,8 @@ def button_form_problem() -> str | None:
 
     For a view that shows the form again.
     """
-    form = ButtonForm(request.form)
-    return None if form.validate() else str(form.csrf_token.errors[0])
+    problem = _csrf_problem()
+    return problem and f"{problem} {CHECK_PAGE}"
 
 
 def check_button_form() -> None:
@@ -124,6 +124,11 @@ def check_button_form() -> None:
 
     :raises InvalidRequest: if the token is not valid for this browser and sign-in.
     """
-    problem = button_form_problem()
+    problem = _csrf_problem()
     if problem is not None:
         raise InvalidRequest(f"{problem} {RELOAD_PAGE}")
+
+
+def _csrf_problem() -> str | None:
+    form = ButtonForm(request.form)
+    return None if form.validate() else str(form.csrf_token.errors[0])

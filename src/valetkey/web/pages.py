@@ -14,6 +14,7 @@ from werkzeug.wrappers import Response as AnyResponse
 from valetkey.protocol.authorization_response import AuthorizationResponse
 from valetkey.protocol.errors import BodyTooLarge, InvalidRequest, MethodNotAllowed, OAuthError, TooManyRequests
 from valetkey.protocol.refusal import Refusal, retry_after_header, status_phrase
+from valetkey.protocol.resource_owner import Owner
 from valetkey.protocol.unavailable import BackendUnavailable
 
 from . import cookies, pages, texts
@@ -24,6 +25,7 @@ from .page_headers import PAGE_HEADERS_KEY, mark_as_page
 from .problem_responses import refuse
 from .request_body import has_body, parse_form, read_body
 from .request_log import current_request_info
+from .resource_owners import current_owner
 from .templates import render_template
 
 _log = logging.getLogger("valetkey")
@@ -40,17 +42,34 @@ def render_page(template: str, status: int = 200, **context: Any) -> Response:
     :param context: variables of the template, in addition to those that every page has.
     """
     runtime = current_runtime()
-    owner = request_state().get("owner")
     text = render_template(
         template,
         site_name=runtime.settings.name,
-        signed_in=owner,
+        signed_in=_find_signed_in_owner(status),
         button_form=LocalProxy(ButtonForm),  # made if the template uses it: its CSRF token needs a cookie
         notice=pop_notice(runtime.settings),
         **_navigation_urls(),
         **context,
     )
     return Response(text, status)  # Flask's own class, and not that of the host app
+
+
+def _find_signed_in_owner(status: int) -> Owner | None:
+    """Return the owner whose account the page's header links to.
+
+    Return ``None`` if no user is signed in, or it is unknown: a page does not fail if only its header needs the store.
+    On the page of a server error, the owner is not looked up, but may be known.
+    """
+    if status >= 500:
+        known: Owner | None = request_state().get("owner")
+        return known
+    try:
+        return current_owner()
+    except BackendUnavailable:
+        return None
+    except Exception:  # of the host app's function
+        _log.exception("the signed-in user of a page cannot be looked up; the page has no link to the account")
+        return None
 
 
 class FormProblem(Protocol):
@@ -97,19 +116,27 @@ def finish_page(response: AnyResponse) -> AnyResponse:
     return cookies.send_cookies(response, current_runtime().settings)
 
 
-def render_refusal_page(cause: OAuthError | BackendUnavailable, *, advice: str = "") -> Response:
+def render_refusal_page(
+    cause: OAuthError | BackendUnavailable, *, advice: str = "", link: tuple[str, str] | None = None
+) -> Response:
     """Log a refused request, count it for the audit log, and return its error page.
 
-    :param advice: a further sentence that says what to do; empty for none.
+    :param advice: a further sentence that says what to do; empty for none, or for how long to wait.
+    :param link: URL and text of the next step; ``None`` for the account page.
     """
     runtime, request_info = current_runtime(), current_request_info()
     network = request_info.network or "unknown"
     runtime.failures.record_refusal(cause, runtime.clock(), network=network, owner=request_info.user)
     has_own_title = isinstance(cause, (TooManyRequests, BackendUnavailable))
-    return render_refusal(refuse(cause), title=None if has_own_title else texts.REQUEST_REFUSED_TITLE, advice=advice)
+    if isinstance(cause, TooManyRequests):
+        advice = advice or texts.describe_wait(cause.retry_after)
+    title = None if has_own_title else texts.REQUEST_REFUSED_TITLE
+    return render_refusal(refuse(cause), title=title, advice=advice, link=link)
 
 
-def render_refusal(refusal: Refusal, *, title: str | None = None, advice: str = "") -> Response:
+def render_refusal(
+    refusal: Refusal, *, title: str | None = None, advice: str = "", link: tuple[str, str] | None = None
+) -> Response:
     """Return the page of a refusal: what is wrong, what to do, and the request ID, which the operator finds in the log.
 
     Status 401 becomes 400, because a 401 response needs a ``WWW-Authenticate`` header, which the page does not have. If
@@ -123,7 +150,16 @@ def render_refusal(refusal: Refusal, *, title: str | None = None, advice: str = 
     status = refusal.status if refusal.status != 401 else 400
     reference = refusal.reference
     try:
-        page = render_page("refused.html", status, title=title, sentence=sentence, advice=advice, reference=reference)
+        page = render_page(
+            "refused.html",
+            status,
+            title=title,
+            sentence=sentence,
+            advice=advice,
+            link=link,
+            may_continue=status < 500,
+            reference=reference,
+        )
     except Exception:
         _log.exception("the error page cannot be rendered; the response is plain text")
         page = _plain_text(sentence, reference, status)

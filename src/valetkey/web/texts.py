@@ -6,6 +6,7 @@ form fields in ``forms.py``, so that translations need to cover these three plac
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 # Notices about what was just done, by the name that ``set_notice`` takes.
@@ -17,7 +18,10 @@ NOTICES: Mapping[str, str] = {
     "provider-disconnected": "The provider is disconnected. It signs in to your account only if you connect it again.",
     "token-revoked": "The token was revoked.",
     "password-set": "Your new password is set. You are signed in only here.",
-    "signed-out": "You are signed out. Apps that are not notified keep their access until you remove them.",
+    "signed-out": "You are signed out.",
+    "signed-out-with-apps": (
+        "You are signed out. Apps that you allowed keep their access; remove them on your account page."
+    ),
     "signed-out-everywhere": "You are signed out everywhere.",
 }
 
@@ -35,12 +39,17 @@ ERROR_SENTENCES: Mapping[int, str] = {
 REQUEST_REFUSED_TITLE = "This request cannot go on"  # docs/conformance.md: programs look for it
 WRONG_HOST_TITLE = "This server is not configured for this address"
 
-FORM_EXPIRED = "This form has expired. Please try again."
-SIGN_IN_CHANGED = (
-    "You have signed in or out since this form was opened, perhaps as another user. Check it, and decide again."
-)
-RELOAD_PAGE = "Go back, and reload the page."
+FORM_EXPIRED = "This form has expired."
+SIGN_IN_CHANGED = "You have signed in or out since this form was opened, perhaps as another user."
+CHECK_PAGE = "Check this page, and try again."
+RELOAD_PAGE = "Go back, reload the page, and try again."
 METHOD_NOT_ALLOWED = "This page does not support this request method."
 FORM_TOO_LARGE = "The form is too large."
 INVALID_CHARACTER = "The form contains an invalid character (NUL)."
 NO_SIGN_IN_PAGE = "Sign in to the site first, then open this page again."
+
+
+def describe_wait(seconds: float) -> str:
+    """Return the sentence that says how long to wait after too many attempts; empty if that is unknown."""
+    minutes = math.ceil(seconds / 60)
+    return f"Please wait {minutes} {'minute' if minutes == 1 else 'minutes'} and try again." if minutes else ""

@@ -86,8 +86,13 @@ def confirm_action() -> Response:
             return _respond_signed_out(logout_request)
         return _show_confirmation(logout_request, problem)
     if request.form.get("decision") == "stay":
+        account_path = runtime.settings.account_path
         return pages.render_page(
-            "message.html", title=texts.STILL_SIGNED_IN_TITLE, sentence=texts.STILL_SIGNED_IN, link_url=None
+            "message.html",
+            title=texts.STILL_SIGNED_IN_TITLE,
+            sentence=texts.STILL_SIGNED_IN,
+            link_url=url_for("valetkey_resource_owner.account") if account_path is not None else None,
+            link_text=texts.BACK_TO_ACCOUNT,
         )
     return _end_session(logout_request)
 
