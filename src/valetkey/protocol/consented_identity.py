@@ -1,14 +1,14 @@
 """The JSON text that a consent stores: the client's identity and the scopes, as the consent page showed them.
 
 The text is that of ``describe_identity`` with the member ``scopes``: for each scope, a digest of its description and
-claims, then the resources that it was shown for. The empty name stands for a consent without a scope.
-Consents of earlier versions lack this member.
+claims, then the resources that it was shown for. The empty name stands for a consent without a scope. The member
+``refused`` lists the scopes that the user left unticked. Consents of earlier versions lack these members.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -26,10 +26,13 @@ class ShownScope:
     resources: frozenset[str]
 
 
-def with_scopes(identity: str, scopes: Mapping[str, ShownScope]) -> str:
-    """Return an identity with these scopes, by name, instead of those that it has."""
+def with_scopes(identity: str, scopes: Mapping[str, ShownScope], refused: Collection[str]) -> str:
+    """Return an identity with these scopes, by name, instead of those that it has.
+
+    :param refused: the names of the scopes that the user left unticked.
+    """
     shown = {name: [scope.digest, *sorted(scope.resources)] for name, scope in scopes.items()}
-    return _to_text({**json.loads(identity), "scopes": shown})
+    return _to_text({**json.loads(identity), "scopes": shown, "refused": sorted(refused)})
 
 
 @lru_cache(maxsize=256)
@@ -39,6 +42,11 @@ def read_scopes(identity: str) -> Mapping[str, ShownScope] | None:
     if shown is None:
         return None
     return {name: ShownScope(digest, frozenset(resources)) for name, (digest, *resources) in shown.items()}
+
+
+def read_refused_scopes(identity: str) -> frozenset[str]:
+    """Return the names of the scopes that the user left unticked when consenting to an identity."""
+    return frozenset(json.loads(identity).get("refused", ()))
 
 
 def without_redirects(identity: str) -> str:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import urlencode
+
+from flask import request, url_for
 
 from valetkey.authorization_server.authorize.consent import INDIVIDUAL_CLAIMS, ConsentPrompt
 from valetkey.authorization_server.authorize.consent_record import REQUIRED_SCOPES
@@ -14,6 +17,10 @@ from valetkey.authorization_server.device.approval import DeviceConsentPrompt
 from valetkey.protocol.claims import SCOPE_CLAIMS
 from valetkey.protocol.resource_owner import Owner
 from valetkey.storage.clients import Client
+from valetkey.web.context import current_runtime
+from valetkey.web.resource_owners import BuiltInAccounts
+
+_UNTICKED = "unticked"  # in the query of a page: scopes that the user unticked before having to sign in, with spaces
 
 
 def consent_context(
@@ -22,13 +29,17 @@ def consent_context(
     owner: Owner,
     *,
     problem: str | None,
-    submitted_scope: Collection[str],
+    next_path: str,
 ) -> dict[str, Any]:
     """Return the template variables that every consent page needs: in the browser, and for a device.
 
-    :param problem: what was wrong with the submitted form; ``None`` if none was submitted: then all scopes are ticked.
-    :param submitted_scope: the scopes that were ticked in the submitted form, and stay ticked.
+    What the user has unticked stays so. Scopes that the user did not allow before are not ticked at first.
+
+    :param problem: what was wrong with the submitted form; ``None`` if none was submitted.
+    :param next_path: the path to continue at if the user signs in with another account.
     """
+    refused = prompt.refused_scope.difference(name for name, _, granted_before in prompt.scopes if granted_before)
+    unticked = {*unticked_scope(name for name, _, _ in prompt.scopes), *(() if problem else refused)}
     return {
         "app": client_context(client),
         "scopes": [
@@ -38,17 +49,49 @@ def consent_context(
                 "granted_before": granted_before,
                 "kind": scope_kind(name),
                 "required": name in REQUIRED_SCOPES,
-                "ticked": problem is None or name in REQUIRED_SCOPES.union(submitted_scope),
+                "can_be_lost": name in prompt.allowed_scope - REQUIRED_SCOPES,
+                "refused_before": name in refused,
+                "ticked": name in REQUIRED_SCOPES or name not in unticked,
             }
             for name, words, granted_before in prompt.scopes
         ],
         "changes": prompt.changes,
         "apis": prompt.apis,
-        "allowed_before": prompt.allowed_before,
         "shown": prompt.shown,
         "owner": owner,
+        "use_other_account_url": other_account_url(next_path),
         "problem": problem,
     }
+
+
+def unticked_scope(offered: Iterable[str]) -> list[str]:
+    """Return what the user unticked: in the submitted form, or else before a sign-in, as ``with_unticked`` keeps it.
+
+    :param offered: the scopes that the form has checkboxes for.
+    """
+    if request.method == "POST":
+        return sorted(set(offered).difference(request.form.getlist("scope")))
+    return unticked_before_sign_in()
+
+
+def unticked_before_sign_in() -> list[str]:
+    """Return the scopes that the query of the current request says the user unticked."""
+    return request.args.get(_UNTICKED, "").split()
+
+
+def with_unticked(path: str, unticked: Collection[str], query: Mapping[str, str]) -> str:
+    """Return a path with a query, which also says what the user unticked, so that it stays so after the sign-in."""
+    parameters = {**query, **({_UNTICKED: " ".join(unticked)} if unticked else {})}
+    return f"{path}?{urlencode(parameters, safe=':')}" if parameters else path
+
+
+def other_account_url(next_path: str) -> str | None:
+    """Return the URL to sign in with another account and then continue at a path.
+
+    Return ``None`` if the accounts are those of the host app.
+    """
+    has_built_in_accounts = isinstance(current_runtime().owners, BuiltInAccounts)
+    return url_for("valetkey_resource_owner.sign_in", next=next_path) if has_built_in_accounts else None
 
 
 def client_context(client: Client) -> dict[str, Any]:

@@ -11,6 +11,7 @@ DEVICE_DENIED = "{app} cannot use your account. You can close this page."
 DEVICE_CONNECTED_TITLE = "Your device is connected"
 DEVICE_CONNECTED = "{app} continues on the device. You can close this page."
 ENTER_CURRENT_CODE = "Enter the code that your device shows now."
+ENTER_CODE_LINK = "Enter the code"
 
 # Access to the account
 CHOOSE_ACCESS_DECISION = "Choose whether to end the access of the ticked items."

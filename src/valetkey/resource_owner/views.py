@@ -19,6 +19,7 @@ from valetkey.authorization_server.authorize.consent import (
     ConsentPrompt,
     allow,
     build_consent_prompt,
+    claims_beyond_scope,
     deny,
     load_pending,
     refuse,
@@ -48,7 +49,7 @@ from valetkey.web.resource_owners import (
 
 from . import texts
 from .access.views import list_provider_states
-from .consent_context import consent_context, utc_datetime
+from .consent_context import consent_context, unticked_scope, utc_datetime, with_unticked
 from .decided.views import answer_again
 from .logout.views import signed_out_page
 from .passwords.views import security_context
@@ -153,7 +154,7 @@ def sign_out_action() -> Response:
     cookies.end_session()
     if frames:
         return signed_out_page(frames, None, apps)
-    set_notice("signed-out")
+    set_notice("signed-out-with-apps" if apps and apps.remaining else "signed-out")
     return redirect(url_for("valetkey_resource_owner.sign_in"), 303)
 
 
@@ -248,27 +249,21 @@ def _show_pending(
 
 
 def _redirect_to_sign_in(authorization: AuthorizationRequest, owner: Owner | None) -> Response:
-    """Return the redirect to the sign-in page, after which the consent page asks for no other kind of sign-in again."""
-    next_path = f"{request.script_root}{request.path}?{_STEP_UP_TRIED}=1" if authorization.acr_values else None
+    """Return the redirect to the sign-in page, after which the consent page is shown as the user left it.
+
+    It then asks for no other kind of sign-in again.
+    """
+    has_claims = claims_beyond_scope(authorization, current_runtime().settings)
+    unticked = unticked_scope([*authorization.scope, *([INDIVIDUAL_CLAIMS] if has_claims else [])])
+    query = {_STEP_UP_TRIED: "1"} if authorization.acr_values else {}
+    next_path = with_unticked(request.script_root + request.path, unticked, query)
     return redirect_to_sign_in(next_path, fresh=owner is not None, acr_values=authorization.acr_values)
 
 
 def _consent_page_context(prompt: ConsentPrompt, owner: Owner, problem: str | None) -> dict[str, Any]:
     return {
-        **consent_context(
-            prompt.target.client, prompt, owner, problem=problem, submitted_scope=request.form.getlist("scope")
-        ),
+        **consent_context(prompt.target.client, prompt, owner, problem=problem, next_path=current_full_path()),
         "redirect_host": prompt.redirect_host,
         "loopback_warning": prompt.redirects_to_loopback,
         "only_difference": prompt.only_new_scopes,
-        "use_other_account_url": _other_account_url(),
     }
-
-
-def _other_account_url() -> str | None:
-    """Return the URL to sign in with another account and then return to the current page.
-
-    Return None if the accounts are those of the host app.
-    """
-    has_built_in_accounts = isinstance(current_runtime().owners, BuiltInAccounts)
-    return url_for("valetkey_resource_owner.sign_in", next=current_full_path()) if has_built_in_accounts else None

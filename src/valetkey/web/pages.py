@@ -58,11 +58,11 @@ def _find_signed_in_owner(status: int) -> Owner | None:
     """Return the owner whose account the page's header links to.
 
     Return ``None`` if no user is signed in, or it is unknown: a page does not fail if only its header needs the store.
-    On the page of a server error, the owner is not looked up, but may be known.
+    On the page of a server error, the owner is not looked up again.
     """
     if status >= 500:
-        known: Owner | None = request_state().get("owner")
-        return known
+        owner: Owner | None = request_state().get("owner")
+        return owner
     try:
         return current_owner()
     except BackendUnavailable:

@@ -26,7 +26,15 @@ from valetkey.storage.engine.statement import BoundStatement
 from valetkey.storage.engine.transaction import Transaction
 
 from .codes import make_grant_and_code
-from .consent_record import ConsentDecision, consent_statements, describe_changes, describe_scopes, find_consent
+from .consent_record import (
+    ConsentDecision,
+    allowed_scopes,
+    consent_statements,
+    describe_changes,
+    describe_scopes,
+    find_consent,
+    refused_scopes,
+)
 from .endpoint import recheck_target
 from .repeated_decision import AlreadyDecided, response_statement
 from .request import AuthorizationRequest, CheckedTarget, PendingAuthorization
@@ -48,7 +56,8 @@ class ConsentPrompt:
     only_new_scopes: bool  # scopes that were granted before need no new consent
     changes: tuple[str, ...]  # what changed in the client's identity since the owner's last consent, as sentences
     apis: tuple[str, ...]  # names of the APIs, if the request is not for this server's own
-    allowed_before: bool  # whether the owner has allowed this client something before
+    allowed_scope: frozenset[str]  # of the owner's remembered consent, also if it is not for these APIs
+    refused_scope: frozenset[str]  # what the owner left unticked before
     shown: str  # digest of what is shown, as ``fingerprint_shown`` returns it
 
 
@@ -101,7 +110,8 @@ def build_consent_prompt(pending: PendingAuthorization, owner: Owner, runtime: R
         ),
         describe_changes(previous, pending.request.client_identity),
         names_of_other_apis(request.resources, runtime),
-        previous is not None,
+        allowed_scopes(previous),
+        refused_scopes(previous),
         fingerprint_shown(request.scope, request.resources, settings),
     )
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from valetkey.activity.audit import audit_statement
 from valetkey.protocol.client_identity import covers_identity, identity_changes
-from valetkey.protocol.consented_identity import with_consented_redirects, with_scopes
+from valetkey.protocol.consented_identity import read_refused_scopes, with_consented_redirects, with_scopes
 from valetkey.protocol.resource_owner import Owner
 from valetkey.protocol.scope import format_scope
 from valetkey.runtime import Runtime
@@ -58,6 +58,19 @@ def describe_scopes(
     return [(name, descriptions.get(name, name), name in granted_before) for name in scope]
 
 
+def allowed_scopes(previous: Consent | None) -> frozenset[str]:
+    """Return the names of the scopes of a remembered consent; empty if there is none."""
+    return frozenset(previous.scope.split()) if previous else frozenset()
+
+
+def refused_scopes(previous: Consent | None) -> frozenset[str]:
+    """Return the names of the scopes that an owner left unticked when consenting to a client, and did not allow since.
+
+    Empty if there is no consent. A consent of an earlier version does not say it.
+    """
+    return read_refused_scopes(previous.identity) if previous and previous.identity else frozenset()
+
+
 def describe_changes(previous: Consent | None, identity: str) -> tuple[str, ...]:
     """Return what changed in a client's identity since the owner's last consent, one sentence for each change.
 
@@ -102,7 +115,8 @@ def _remember_statements(
     """
     owner, client, shown_identity = decision.owner.sub, decision.client, decision.client_identity
     granted = show_scopes(decision.granted_scope, decision.resources, settings)
-    identity = with_scopes(shown_identity, granted)
+    refused = refused_scopes(previous).union(decision.requested_scope).difference(decision.granted_scope)
+    identity = with_scopes(shown_identity, granted, refused)
     consent = Consent(
         owner, client.client_id, format_scope(decision.granted_scope), now, now, decision.address, identity
     )
@@ -113,6 +127,7 @@ def _remember_statements(
     extended_identity = with_scopes(
         with_consented_redirects(shown_identity, previous.identity, client.identity),
         merge_scopes(remembered_scopes(previous, client, settings), decision.requested_scope, granted),
+        refused,
     )
     return (consents.remember(consent, previous, extended_identity),)
 
@@ -127,8 +142,7 @@ def _withdrawal_statements(
     owner, client_id, store = decision.owner.sub, decision.client.client_id, runtime.store
     unticked_scope = set(decision.requested_scope) - set(decision.granted_scope)
     covering_scope = _scopes_with_unticked_claims(decision, runtime.settings)
-    remembered_scope = set(previous.scope.split()) if previous else set()
-    narrowed_scope = sorted(unticked_scope | covering_scope & remembered_scope)
+    narrowed_scope = sorted(unticked_scope | covering_scope & allowed_scopes(previous))
     if narrowed_scope:
         detail = format_scope(narrowed_scope)
         yield audit_statement(

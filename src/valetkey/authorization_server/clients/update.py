@@ -10,7 +10,7 @@ from valetkey.activity.audit import audit_statement
 from valetkey.authorization_server.openid.id_token import ensure_signing_keys
 from valetkey.protocol.client_identity import covers_identity, describe_identity, identity_changes
 from valetkey.protocol.client_policy import CLIENT_POLICIES, SECRET_AUTH_METHODS
-from valetkey.protocol.consented_identity import read_scopes, with_scopes
+from valetkey.protocol.consented_identity import read_refused_scopes, read_scopes, with_scopes
 from valetkey.protocol.secret import CLIENT_SECRET, Secret, generate_secret
 from valetkey.runtime import Runtime
 from valetkey.settings import Settings
@@ -108,7 +108,7 @@ def write_update(runtime: Runtime, update: ClientUpdate, now: float, *, keep_con
 def _with_scopes_of(consented: str, identity: str) -> str:
     """Return a client's new identity with the scopes that a consent to its old one has."""
     scopes = read_scopes(consented)
-    return identity if scopes is None else with_scopes(identity, scopes)
+    return identity if scopes is None else with_scopes(identity, scopes, read_refused_scopes(consented))
 
 
 def becomes_public(client: Client, metadata: Mapping[str, Any]) -> bool:

@@ -10,10 +10,12 @@ from valetkey.activity.audit import audit_statement
 from valetkey.authorization_server import texts
 from valetkey.authorization_server.authorize.consent_record import (
     ConsentDecision,
+    allowed_scopes,
     consent_statements,
     describe_changes,
     describe_scopes,
     find_consent,
+    refused_scopes,
 )
 from valetkey.authorization_server.authorize.endpoint import check_identity_unchanged
 from valetkey.authorization_server.authorize.interaction import store_interaction
@@ -117,6 +119,21 @@ def enter_user_code(
     return secret
 
 
+def find_entered_code(interaction_id: str, browser: bytes, store: Store) -> DeviceCode | None:
+    """Return the device code for which ``enter_user_code`` returned an id; ``None`` if this browser did not enter it.
+
+    :param browser: the digest of the cookie that identifies the browser.
+    """
+    row = _find_interaction(interaction_id, browser, store)
+    return device_codes.find(store, bytes.fromhex(json.loads(row.request)["device_code"])) if row else None
+
+
+def _find_interaction(interaction_id: str, browser: bytes, store: Store) -> Interaction | None:
+    well_formed = is_well_formed(interaction_id, DEVICE_INTERACTION)
+    row = interactions.find(store, Secret(interaction_id).digest()) if well_formed else None
+    return row if row is not None and hmac.compare_digest(row.browser, browser) else None
+
+
 def load_device_consent(
     interaction_id: str, owner: Owner, browser: bytes, runtime: Runtime, now: float
 ) -> DeviceConsent:
@@ -127,9 +144,8 @@ def load_device_consent(
     :raises InvalidRequest: if the user code was entered by another owner, in another session or in another browser, or
         if the request was decided on another page or has expired. The error message is for the user.
     """
-    well_formed = is_well_formed(interaction_id, DEVICE_INTERACTION)
-    row = interactions.find(runtime.store, Secret(interaction_id).digest()) if well_formed else None
-    if row is None or not hmac.compare_digest(row.browser, browser):
+    row = _find_interaction(interaction_id, browser, runtime.store)
+    if row is None:
         raise InvalidRequest(texts.CODE_OF_OTHER_BROWSER)
     interaction = json.loads(row.request)
     if (interaction["owner"], interaction["sid"]) != (owner.sub, owner.sid):
@@ -154,7 +170,8 @@ class DeviceConsentPrompt:
     scopes: tuple[tuple[str, str, bool], ...]
     changes: tuple[str, ...]
     apis: tuple[str, ...]
-    allowed_before: bool
+    allowed_scope: frozenset[str]
+    refused_scope: frozenset[str]
     shown: str
 
 
@@ -167,7 +184,8 @@ def build_device_consent_prompt(device_consent: DeviceConsent, owner: Owner, run
         tuple(describe_scopes(device_consent.scope, granted_before, settings)),
         describe_changes(previous, device_consent.shown_identity),
         names_of_other_apis(device_consent.resources, runtime),
-        previous is not None,
+        allowed_scopes(previous),
+        refused_scopes(previous),
         fingerprint_shown(device_consent.scope, device_consent.resources, settings),
     )
 
