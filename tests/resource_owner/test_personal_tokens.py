@@ -172,6 +172,32 @@ def test_an_invalid_form_creates_no_token(ada: Browser, runtime: Runtime, change
     check_headers(refused)
 
 
+@pytest.mark.parametrize(
+    ("changes", "field", "sentence"),
+    [
+        ({"name": " "}, "name", "The name is empty"),
+        ({"name": "x\u202ey"}, "name", "The name contains U+202E"),
+        ({"name": "x" * 101}, "name", "Enter at most 100 characters.<"),
+        ({"expires_in": "date"}, "expires_on", "Choose the date on which the token expires."),
+        ({"expires_in": "date", "expires_on": "soon"}, "expires_on", "Choose the date on which the token expires."),
+        ({"expires_in": "date", "expires_on": "2020-01-01"}, "expires_on", "Choose a date in the future."),
+        ({"expires_in": "date", "expires_on": "9999-12-31"}, "expires_on", "Choose a date within 365 days."),
+    ],
+)
+def test_a_field_with_a_wrong_value_is_marked(ada: Browser, changes: dict[str, str], field: str, sentence: str) -> None:
+    page = create(ada, **changes).text
+
+    assert re.findall(r'<p class="error" id="(\w+)-error">', page) == [field]
+    assert re.search(rf'<input[^>]*aria-invalid="true"[^>]*id="{field}"', page)
+    error = re.search(rf'id="{field}-error">([^<]*<)', page)
+    assert error and error[1].startswith(sentence)
+
+
+@pytest.mark.parametrize("date", ["2020-01-01", "soon", ""])
+def test_a_date_that_was_entered_before_another_lifetime_was_chosen_is_ignored(ada: Browser, date: str) -> None:
+    assert create(ada, expires_in="30", expires_on=date).status_code == 200
+
+
 def test_listing_and_creating_tokens_requires_a_sign_in(ada: Browser, app: Flask, runtime: Runtime) -> None:
     signed_out = Browser(app.test_client(), ada.client)
     submitted = form_of(ada.get(NEW))

@@ -11,6 +11,8 @@ from urllib.parse import urlencode
 from flask import Blueprint, request, url_for
 from werkzeug.utils import redirect
 from werkzeug.wrappers import Response
+from wtforms import Field
+from wtforms.validators import ValidationError
 
 from valetkey.authorization_server.personal_tokens import service as tokens
 from valetkey.authorization_server.personal_tokens.service import (
@@ -19,7 +21,7 @@ from valetkey.authorization_server.personal_tokens.service import (
     TokenAlreadyCreated,
     TokenSpec,
 )
-from valetkey.protocol.errors import OAuthError
+from valetkey.protocol.errors import InvalidRequest, OAuthError
 from valetkey.protocol.resource_owner import Owner
 from valetkey.protocol.scope import parse_scope
 from valetkey.protocol.secret import random_id
@@ -93,7 +95,7 @@ def create_action() -> Response:
     form, scope = _make_form(request.form), frozenset(request.form.getlist("scope"))
     if owner is None or not _signed_in_recently(owner, now):
         return redirect_to_sign_in(_prefilled_form_url(form, scope), fresh=owner is not None)
-    if not form.validate():
+    if not form.validate({"expires_on": [_check_date]}):
         problem = texts.FORM_INCOMPLETE if form.submission.errors else None
         return _form_page(form, scope, problem, status=400)
     try:
@@ -146,6 +148,19 @@ def _make_form(form_data: Any = None, **values: Any) -> PersonalTokenForm:
     form = PersonalTokenForm(form_data, **values)
     form.expires_in.choices = lifetime.choices(max_lifetime_s)
     return form
+
+
+def _check_date(form: PersonalTokenForm, field: Field) -> None:
+    """Check the date on which the token expires; ignore what the field contains if the user chose a number of days."""
+    field.errors = []  # of a text that is no date
+    if form.expires_in.data != lifetime.ON_DATE:
+        return
+    runtime = current_runtime()
+    max_lifetime_s = runtime.settings.personal_access_token_lifetime
+    try:
+        lifetime.compute_expires_at(lifetime.ON_DATE, field.data, max_lifetime_s, runtime.clock())
+    except InvalidRequest as refusal:
+        raise ValidationError(refusal.description) from None
 
 
 def _token_spec(form: PersonalTokenForm, scope: frozenset[str], settings: Settings, now: float) -> TokenSpec:
