@@ -16,6 +16,7 @@ from tests.support.clock import Clock
 from tests.support.store_assertions import count_rows
 from tests.support.user import PASSWORD
 from valetkey.accounts import mail_links
+from valetkey.accounts.password import hash_password
 from valetkey.authorization_server.clients.service import CreatedClient
 from valetkey.rate_limiting.limiter import Limiter, LimitResult
 from valetkey.runtime import Runtime
@@ -276,7 +277,9 @@ def test_a_password_change_needs_the_old_password_and_ends_all_other_sessions(
     assert other_browser.sign_in(EMAIL, NEW_PASSWORD).status_code == 303
 
 
-def test_wrong_old_passwords_are_limited(ada: Browser) -> None:
+def test_wrong_old_passwords_are_limited(ada: Browser, runtime: Runtime) -> None:
+    runtime.store.write_all(accounts.set_password("ada", hash_password(PASSWORD)))
+
     statuses = [
         ada.submit("/account/password", {"current": f"guess {n}", "password": NEW_PASSWORD}).status_code
         for n in range(11)

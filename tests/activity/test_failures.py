@@ -10,6 +10,7 @@ from tests.support.browser_client import EMAIL, Browser
 from tests.support.clock import NOW, Clock
 from tests.support.store_assertions import dump_store
 from tests.support.user import PASSWORD
+from valetkey.accounts.password import hash_password
 from valetkey.accounts.sign_up import create_account
 from valetkey.activity.failures import FailureBuffer
 from valetkey.outbound.pruning import prune
@@ -86,6 +87,8 @@ def test_a_lock_out_is_counted_with_the_setting_of_its_limit(app: Flask, runtime
 
 
 def test_a_wrong_current_password_at_a_change_is_counted(ada: Browser, runtime: Runtime) -> None:
+    runtime.store.write_all(accounts.set_password("ada", hash_password("a blue kite in march")))
+
     ada.submit("/account/password", {"current": WRONG, "password": "a violet tram in june"})
 
     assert [row[0] for row in counted(runtime)] == ["password_change.failed"]

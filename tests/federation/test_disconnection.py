@@ -164,3 +164,36 @@ def test_a_link_to_a_provider_that_is_not_configured_any_more_is_no_way_to_sign_
     result = run("disconnect", EMAIL, "example", input="n\n")
 
     assert "It is the only way to sign in to the account." in result.output
+
+
+def test_a_user_whose_only_way_to_sign_in_is_a_provider_is_led_to_the_page_for_a_password(
+    browser: ProviderBrowser,
+) -> None:
+    browser.sign_in(email=EMAIL, email_verified=True)
+
+    refused = press(browser, "disconnect")
+
+    assert 'href="/account/password">Set a password<' in refused.text
+    assert "Your account has no password yet." in browser.http.get("/account/password").text
+
+
+def test_without_mail_the_page_for_a_password_says_whom_to_ask(
+    make_app: MakeApp, store_url: str, provider: FakeProvider
+) -> None:
+    browser = browser_of(make_app(store_url, sign_in_with=[provider.provider()]), provider)
+    browser.sign_in()
+
+    page = browser.http.get("/account/password").text
+
+    assert "Ask the operator of this site if you need a password." in page
+    assert "Current password" not in page
+
+
+def test_a_connection_that_is_refused_is_not_called_a_sign_in(browser: ProviderBrowser, sub: str) -> None:
+    browser.sign_in_with_password(EMAIL)
+    begun = press(browser, "connect")
+    state = browser.provider.answer(begun.location)["state"]
+
+    refused = browser.finish({"error": "access_denied", "state": state})
+
+    assert "Example was not connected" in refused.text and "did not sign you in" not in refused.text

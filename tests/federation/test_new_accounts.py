@@ -44,7 +44,7 @@ def mail_link(runtime: Runtime, purpose: str, sub: str | None) -> Secret:
 
 
 def is_unused(secret: Secret, runtime: Runtime) -> bool:
-    link = mail_links.find(runtime.store, secret.digest(), runtime.clock())
+    link = mail_links.find(runtime.store, secret.digest())
     return link is not None and link.used_at is None
 
 

@@ -76,11 +76,19 @@ def test_an_unregistered_redirect_uri_is_shown_as_a_mistake_of_the_app_and_logge
     assert f"{shop.client_id} sent 'https://other.example/back\\n'" in caplog.text
 
 
-def test_the_page_of_an_invalid_mail_link_links_to_the_sign_in(ada: Browser) -> None:
-    page = ada.get("/account/mail/vk_ml_made_up")
+def test_the_page_of_an_invalid_mail_link_links_to_the_sign_in(app: Flask) -> None:
+    page = app.test_client().get("/account/mail/vk_ml_made_up")
 
     assert page.status_code == 400
     assert "This link has expired or was already used" in page.text and 'href="/account/sign-in"' in page.text
+
+
+def test_the_access_page_names_no_new_password_if_none_was_set(ada: Browser) -> None:
+    ada.obtain_tokens()
+
+    page = ada.get("/account/access").text
+
+    assert "These can use your account without your password:" in page and "new password" not in page
 
 
 def test_the_404_page_has_no_text_for_programs(ada: Browser) -> None:

@@ -57,18 +57,21 @@ def request_mail_link(
     *,
     name: str = "",
     next_path: str = "",
+    is_own_address: bool = False,
 ) -> None:
     """Add a background job (``deliver_mail_link``) that mails a link to an e-mail address.
 
     If too many links were requested for one mailbox (a tag after ``+`` does not count), the request is ignored without
-    an error: an error would reveal that the address has an account. If the same browser submits the same form again
+    an error, unless a signed-in user requests one for the own address: an error would reveal that the address is in
+    use. If the same browser submits the same form again
     within ``_SUBMISSION_S`` seconds, the request is ignored and not counted: its first submission sends the mail.
 
     :param purpose: what the link is for: ``SIGN_UP``, ``RESET_PASSWORD`` or ``VERIFY_EMAIL``.
     :param name: the user's name, for an account that the link creates; empty uses the part of the address before ``@``.
     :param next_path: local path to which the browser returns after the link was used; empty for no path.
+    :param is_own_address: whether the user is signed in to the account with the address.
     :raises SignInRefused: if the e-mail address is not valid, or too many links were requested from the caller's
-        network.
+        network or for the user's own address.
     """
     email, network = require_email_address(email), caller_network(login_context.address)
     submission = _digest_submission(purpose, email, login_context)
@@ -76,7 +79,9 @@ def request_mail_link(
         return
     charge_attempt(("mail_address_limit", network), network, runtime, now)
     charge = ("mail_limit", "link", digest_email_address(mailbox_of(email)))
-    if not runtime.limits.admits(*charge, now=now):
+    if is_own_address:
+        charge_attempt(charge, network, runtime, now)
+    elif not runtime.limits.admits(*charge, now=now):
         runtime.failures.record("limit.reached", now, network=network, detail="mail_limit")
         return
     payload = {"purpose": purpose, "email": email, "name": normalize_display_name(name), "next": next_path, "at": now}
@@ -139,15 +144,26 @@ def deliver_mail_link(runtime: Runtime, payload: Mapping[str, Any], now: float) 
     send_mail(runtime.settings, payload["email"], subject.format(site=runtime.settings.name), text)
 
 
+class LinkExpired(InvalidRequest):
+    """A mailed link is unknown, used or expired.
+
+    :ivar link: the link; ``None`` if it is unknown.
+    """
+
+    def __init__(self, link: MailLink | None) -> None:
+        super().__init__(texts.LINK_EXPIRED)
+        self.link = link
+
+
 def get_link(value: str, store: Store, now: float, *, may_be_used: bool = False) -> MailLink:
     """Return the stored link whose secret is ``value``, the last part of the URL that was mailed.
 
     :param may_be_used: whether the link is also returned if it was used: for a form that is submitted twice.
-    :raises InvalidRequest: if the link is unknown, used or expired.
+    :raises LinkExpired: if the link is unknown, used or expired.
     """
-    link = mail_links.find(store, Secret(value).digest(), now) if is_well_formed(value, MAIL_LINK) else None
-    if link is None or (link.used_at is not None and not may_be_used):
-        raise InvalidRequest(texts.LINK_EXPIRED)
+    link = mail_links.find(store, Secret(value).digest()) if is_well_formed(value, MAIL_LINK) else None
+    if link is None or link.expires_at <= now or (link.used_at is not None and not may_be_used):
+        raise LinkExpired(link)
     return link
 
 
@@ -197,11 +213,11 @@ def _start_session_again(
     """
     account = accounts.find_by_email(runtime.store, link.email)
     if account is None or account.disabled_at is not None or link.sub not in (None, account.sub):
-        raise InvalidRequest(texts.LINK_EXPIRED)
+        raise LinkExpired(link)
     charge, network = ("sign_in_limit", "password", account.sub), caller_network(login_context.address)
     charge_attempt(charge, network, runtime, now, owner=account.sub)
     if not verify_password(password, account.password_hash):
-        raise InvalidRequest(texts.LINK_EXPIRED)
+        raise LinkExpired(link)
     runtime.limits.refund(*charge)
     return start_password_session(account, login_context, runtime, now)
 
@@ -220,11 +236,14 @@ def verify_email(link: MailLink, address: str | None, store: Store, now: float) 
         accounts.set_email_verified(link.sub, link.email, now),
         audit_statement("account.email_verified", now, owner=link.sub, address=address),
     )
-    if not store.write(Transaction(mail_links.mark_used(link, now), rows)):
-        account = accounts.find(store, link.sub)
-        if account is not None and account.email == link.email and account.email_verified_at is not None:
-            return
-        raise InvalidRequest(texts.LINK_EXPIRED)
+    if not store.write(Transaction(mail_links.mark_used(link, now), rows)) and not is_confirmed(link, store):
+        raise LinkExpired(link)
+
+
+def is_confirmed(link: MailLink, store: Store) -> bool:
+    """Return whether the account of a mailed link has the address to which it was mailed, and has verified it."""
+    account = accounts.find(store, link.sub) if link.sub else None
+    return account is not None and account.email == link.email and account.email_verified_at is not None
 
 
 def _effective_purpose(requested: str, account: Account | None) -> str | None:

@@ -22,7 +22,7 @@ NON_ASCII_EMAIL = (
 )
 TOO_MANY_ATTEMPTS = "Too many attempts. Please wait {minutes} {unit} and try again."
 MINUTE, MINUTES = "minute", "minutes"
-LINK_EXPIRED = "Sign in, or request a new link on the sign-in page."
+LINK_EXPIRED = "The mailed link has expired or was already used."
 
 PASSWORD_TOO_SHORT = "Choose a password of at least {length} characters."
 PASSWORD_TOO_LONG = "Choose a password of at most {length} characters."

@@ -97,9 +97,14 @@ class MailSignUpForm(SubmittedOnceForm):
 
 
 class ForgottenPasswordForm(SubmittedOnceForm):
-    """Form that requests a mail with a link to set a new password."""
+    """Form that requests a mail with a link to set a new password; ``next`` is the path to continue at after that."""
 
     email = EmailField("E-mail address", [InputRequired("Enter your e-mail address."), _at_most(254), _check_email])
+    next = HiddenField()
+
+
+class PasswordLinkForm(SubmittedOnceForm):
+    """Form on which a signed-in user without a password requests a mail with a link to set one."""
 
 
 class NewPasswordForm(SignInPageForm):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 # Consent, also for a device
+SIGNED_IN_NOW = "You are signed in now. Start again from the app in this browser."
 PERMISSIONS_CHANGED = "The permissions have changed since this page was opened. Check them and decide again."
 TICK_OR_DENY = "Tick at least one item, or choose Deny."
 CHOOSE_DECISION = "Choose Allow or Deny."
@@ -26,9 +27,10 @@ CONTINUE_AFTER_SIGN_OUT = "The app requested to continue at its own page."
 
 # Mailed links
 ADDRESS_CONFIRMED_TITLE = "Address confirmed"
-ADDRESS_CONFIRMED = "{email} is now confirmed as your address."
+ADDRESS_CONFIRMED = "{email} is confirmed as your address."
 OTHER_ACCOUNT_TITLE = "You are signed in to another account"
-OTHER_ACCOUNT = "Sign in to the account with the address {email}, then open the link again."
+OTHER_ACCOUNT = "Sign in to the account with the address {email} to confirm it."
+USE_OTHER_ACCOUNT = "Use another account"
 TOO_MANY_MAILS_TITLE = "Too many mails"
 NO_MAIL_TITLE = "No mail was sent"
 NO_ADDRESS = (
@@ -36,17 +38,35 @@ NO_ADDRESS = (
     "to add your address."
 )
 CHECK_MAIL_TITLE = "Check your mail"
-CHECK_MAIL = "If {email} can be used here, you will get a mail with a link. Open the link to continue."
+CHECK_MAIL_SIGN_UP = "If {email} can be used for an account here, a mail with a link is on its way."
+CHECK_MAIL_RESET = "If there is an account for {email}, a mail with a link is on its way."
+CHECK_OWN_MAIL = "A mail with a link is on its way to {email}."
+CHECK_MAIL_HINT = (
+    "The link is valid for {minutes} minutes. Nothing after some minutes? Check the spam folder and the address, or "
+    "try again later."
+)
+BACK_TO_SIGN_IN = "Back to sign-in"
+NO_PASSWORD_TITLE = "Your account has no password"
+NO_PASSWORD = "You sign in with a provider. Ask the operator of this site if you need a password."
 LINK_EXPIRED_TITLE = "This link has expired or was already used"
+NEW_RESET = "Request a new link to set your password."
+NEW_LINK = "Request a new link"
+NEW_CONFIRMATION = "Request a new link on your account page."
+SIGNED_IN_ALREADY = "You are signed in to your account."
+SIGN_IN_OR_UP = "If you have created your account with it, sign in. Otherwise create an account on the sign-in page."
+SIGN_IN_FOR_CONFIRMATION = "Sign in, and request a new link on your account page."
+SIGN_IN_FOR_LINK = "Sign in, or request a new link where you requested this one."
 SIGN_IN_LINK = "Sign in"
 
 # Sign-in with a provider
+PROVIDER_NOT_CONNECTED_TITLE = "{provider} was not connected"
 PROVIDER_REFUSED_TITLE = "{provider} did not sign you in"
 LAST_PROVIDER_TITLE = "This would lock you out"
 LAST_PROVIDER = (
     "{provider} is the only way to sign in to your account. Connect another provider or set a password first."
 )
 LAST_PROVIDER_NO_PASSWORDS = "{provider} is the only way to sign in to your account. Connect another provider first."
+SET_PASSWORD = "Set a password"
 BACK_TO_ACCOUNT = "Back to your account"
 
 # Personal access tokens

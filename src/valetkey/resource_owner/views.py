@@ -17,6 +17,7 @@ from valetkey.authorization_server.authorize.codes import continue_remembered
 from valetkey.authorization_server.authorize.consent import (
     INDIVIDUAL_CLAIMS,
     ConsentPrompt,
+    RequestLost,
     allow,
     build_consent_prompt,
     claims_beyond_scope,
@@ -76,7 +77,13 @@ def make_blueprint(settings: Settings, *, built_in_accounts: bool) -> Blueprint:
         pages.add_page(blueprint, f"{base}/sign-out", POST=("sign_out", sign_out_action))
     blueprint.before_request(pages.check_form)
     pages.set_up_blueprint(blueprint)
+    blueprint.register_error_handler(RequestLost, _lost_request_page)
     return blueprint
+
+
+def _lost_request_page(refusal: RequestLost) -> Response:
+    """Return the error page of a request that this browser cannot continue; it says so if the user has signed in meanwhile."""
+    return pages.render_refusal_page(refusal, advice=texts.SIGNED_IN_NOW if current_owner() else "")
 
 
 def consent_page(interaction_id: str) -> Response:

@@ -29,11 +29,7 @@ class MailLink:
 
 add = InsertStatement(mail_links, MailLink)
 _IS_ACTIVE = (mail_links.c.used_at.is_(None), mail_links.c.expires_at > bindparam("now"))
-_FIND = Statement(
-    select(*columns_of(mail_links, MailLink)).where(
-        mail_links.c.digest == bindparam("digest"), mail_links.c.expires_at > bindparam("now")
-    )
-)
+_FIND = Statement(select(*columns_of(mail_links, MailLink)).where(mail_links.c.digest == bindparam("digest")))
 _MARK_USED = Statement(
     update(mail_links)
     .where(
@@ -71,12 +67,9 @@ _INVALIDATE_ALL_OF_ACCOUNT = Statement(
 )
 
 
-def find(store: Store, digest: bytes, now: float) -> MailLink | None:
-    """Return the mail link whose secret has this digest, also if it was used.
-
-    ``None`` if there is none, or if it has expired.
-    """
-    row = store.fetch_one(_FIND(digest=digest, now=now))
+def find(store: Store, digest: bytes) -> MailLink | None:
+    """Return the mail link whose secret has this digest, also if it was used or has expired, or ``None``."""
+    row = store.fetch_one(_FIND(digest=digest))
     return MailLink(bytes(row[0]), *row[1:]) if row else None
 
 

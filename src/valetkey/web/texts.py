@@ -13,6 +13,7 @@ from collections.abc import Mapping
 NOTICES: Mapping[str, str] = {
     "access-ended": "The ticked items can no longer use your account.",
     "access-unchanged": "Nothing was changed.",
+    "account-created": "Your account was created.",
     "app-revoked": "The app can no longer use your account.",
     "provider-connected": "The provider is connected. You can now sign in with it.",
     "provider-disconnected": "The provider is disconnected. It signs in to your account only if you connect it again.",

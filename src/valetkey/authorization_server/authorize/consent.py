@@ -61,22 +61,26 @@ class ConsentPrompt:
     shown: str  # digest of what is shown, as ``fingerprint_shown`` returns it
 
 
+class RequestLost(InvalidRequest):
+    """This browser cannot continue an authorization request: it has expired, or another browser has started it."""
+
+
 def load_pending(interaction_id: str, browser: Secret, runtime: Runtime, now: float) -> PendingAuthorization:
     """Return the authorization request that was stored under an id and waits for the resource owner's decision.
 
     :param interaction_id: the id that ``save_interaction`` returned, as the URL of the consent page contains it.
     :param browser: the cookie that identifies the browser.
     :raises AlreadyDecided: if the request was decided.
-    :raises InvalidRequest: if there is no such request, or the request has expired, was sent by another browser, was
-        stored by another version of Valetkey, or is no longer valid because the client was changed or removed. The
-        error message is for the user.
+    :raises RequestLost: if there is no such request, or the request has expired or was sent by another browser.
+    :raises InvalidRequest: if the request was stored by another version of Valetkey, or is no longer valid because the
+        client was changed or removed. Both error messages are for the user.
     """
     well_formed = is_well_formed(interaction_id, INTERACTION)
     row = interactions.find(runtime.store, Secret(interaction_id).digest()) if well_formed else None
     if row is None or not browser.matches(row.browser):
-        raise InvalidRequest(texts.OTHER_BROWSER)
+        raise RequestLost(texts.OTHER_BROWSER)
     if row.decided_at is None and row.expires_at <= now:
-        raise InvalidRequest(texts.REQUEST_EXPIRED)
+        raise RequestLost(texts.REQUEST_EXPIRED)
     try:
         request = AuthorizationRequest.from_json(row.request)
     except (KeyError, TypeError) as cause:

@@ -16,7 +16,8 @@ from valetkey.federation.links import connect_provider, disconnect_provider, is_
 from valetkey.federation.sign_in import AccountExists, sign_in_with_provider
 from valetkey.protocol.uri import add_query
 from valetkey.resource_owner import texts
-from valetkey.resource_owner.passwords.views import current_login_context
+from valetkey.resource_owner.passwords.current_request import current_login_context
+from valetkey.resource_owner.passwords.mail_requests import may_mail_password_link
 from valetkey.resource_owner.sign_in.views import find_pending_authorization, providers_context
 from valetkey.settings.providers import SignInProvider
 from valetkey.storage.provider_requests import ProviderRequest
@@ -84,7 +85,7 @@ def _redirect_to_provider(
             fresh=connect_to is None and current_owner() is not None,
         )
     except ProviderRefused as refusal:
-        return _refusal_page(refusal, provider, next_path)
+        return _refusal_page(refusal, provider, next_path, is_connection=connect_to is not None)
     return redirect(url, 303)
 
 
@@ -97,10 +98,11 @@ def disconnect_action(provider_id: str) -> Response:
     check_button_form()
     login_context = current_login_context(runtime.settings)
     if not disconnect_provider(provider, owner.sub, session.digest(), login_context, runtime, runtime.clock()):
-        may_set_password = runtime.settings.password_sign_in and runtime.settings.mail_url and owner.email
-        text = texts.LAST_PROVIDER if may_set_password else texts.LAST_PROVIDER_NO_PASSWORDS
-        sentence = text.format(provider=provider.name)
-        link = {"link_url": safe_local_path(), "link_text": texts.BACK_TO_ACCOUNT}
+        if may_mail_password_link(owner.email):
+            text, link_url, link_text = texts.LAST_PROVIDER, url_for("valetkey_passwords.password"), texts.SET_PASSWORD
+        else:
+            text, link_url, link_text = texts.LAST_PROVIDER_NO_PASSWORDS, safe_local_path(), texts.BACK_TO_ACCOUNT
+        sentence, link = text.format(provider=provider.name), {"link_url": link_url, "link_text": link_text}
         return pages.render_page("message.html", 400, title=texts.LAST_PROVIDER_TITLE, sentence=sentence, **link)
     cookies.set_notice("provider-disconnected")
     return redirect(safe_local_path(request.form.get("next")), 303)
@@ -110,11 +112,11 @@ def callback_page(provider_id: str) -> Response:
     """Handle the provider's response, and continue at the path at which the sign-in began."""
     runtime, provider = current_runtime(), _require_provider(provider_id)
     login_context, now = current_login_context(runtime.settings), runtime.clock()
-    next_path = ""
+    next_path, is_connection = "", False
     try:
         parameters = read_response(dict(request.args.lists()), provider)
         pending = accept_request(parameters, provider, login_context, runtime.store, now)
-        next_path = pending.next
+        next_path, is_connection = pending.next, pending.sub is not None
         verified = complete_sign_in(pending, parameters, provider, login_context, runtime, now)
         if pending.sub is not None:
             owner = current_owner()
@@ -123,12 +125,12 @@ def callback_page(provider_id: str) -> Response:
             return redirect(next_path, 303)
         secret = sign_in_with_provider(verified, provider, login_context, runtime, now)
     except AlreadyAnswered as refusal:
-        next_path = refusal.request.next
+        next_path, is_connection = refusal.request.next, refusal.request.sub is not None
         if _has_succeeded(refusal.request, provider):  # as after the first time
             return redirect(next_path, 303)
-        return _refusal_page(refusal, provider, next_path)
+        return _refusal_page(refusal, provider, next_path, is_connection=is_connection)
     except ProviderRefused as refusal:
-        return _refusal_page(refusal, provider, next_path)
+        return _refusal_page(refusal, provider, next_path, is_connection=is_connection)
     cookies.begin_session(secret)
     return redirect(next_path, 303)
 
@@ -155,15 +157,21 @@ def posted_callback_action(provider_id: str) -> Response:
     return redirect(add_query(callback_url, query), 303)
 
 
-def _refusal_page(refusal: ProviderRefused, provider: SignInProvider, next_path: str) -> Response:
-    """Log a refused sign-in, and return its page, which has the other ways to sign in."""
+def _refusal_page(
+    refusal: ProviderRefused, provider: SignInProvider, next_path: str, *, is_connection: bool
+) -> Response:
+    """Log a refused sign-in, and return its page, which has the other ways to sign in.
+
+    :param is_connection: whether an account was to be connected with the provider.
+    """
+    title = texts.PROVIDER_NOT_CONNECTED_TITLE if is_connection else texts.PROVIDER_REFUSED_TITLE
     current_owner()  # the page's layout has links for a signed-in user
     info = current_request_info()
     log_refusal(refusal, info)
     return pages.render_page(
         "provider_refused.html",
         400,
-        title=texts.PROVIDER_REFUSED_TITLE.format(provider=provider.name),
+        title=title.format(provider=provider.name),
         sentence=pages.as_sentence(refusal.description),
         must_sign_in_first=isinstance(refusal, AccountExists),
         may_take_address=isinstance(refusal, AccountExists) and refusal.may_take_address,

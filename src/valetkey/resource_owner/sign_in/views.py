@@ -19,7 +19,8 @@ from valetkey.protocol.errors import OAuthError
 from valetkey.protocol.secret import Secret
 from valetkey.resource_owner.consent_context import client_context
 from valetkey.resource_owner.forms import SignInForm, SignUpForm
-from valetkey.resource_owner.passwords.views import current_login_context, require_passwords, sign_up_by_mail_page
+from valetkey.resource_owner.passwords.current_request import current_login_context, require_passwords
+from valetkey.resource_owner.passwords.mail_requests import sign_up_by_mail_page
 from valetkey.runtime import Runtime
 from valetkey.settings.providers import SignInProvider
 from valetkey.web import cookies, pages
@@ -95,7 +96,7 @@ def _render_account_form(
     if may_sign_up():
         context["sign_up_url"] = url_for("valetkey_resource_owner.sign_up", next=next_path)
     if current_runtime().settings.mail_url and current_runtime().settings.password_sign_in:
-        context["forgotten_url"] = url_for("valetkey_passwords.forgotten")
+        context["forgotten_url"] = url_for("valetkey_passwords.forgotten", next=next_path)
     context["sign_in_url"] = url_for("valetkey_resource_owner.sign_in", next=next_path)
     return pages.render_form(template, form, problem, **context)
 
