@@ -82,7 +82,7 @@ def make_blueprint(settings: Settings, *, built_in_accounts: bool) -> Blueprint:
 
 
 def _lost_request_page(refusal: RequestLost) -> Response:
-    """Return the error page of a request that this browser cannot continue; it says so if the user has signed in meanwhile."""
+    """Return the error page of a request that this browser cannot continue, with advice for a signed-in user."""
     return pages.render_refusal_page(refusal, advice=texts.SIGNED_IN_NOW if current_owner() else "")
 
 
