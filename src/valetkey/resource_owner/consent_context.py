@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import urlencode
-
-from flask import request, url_for
 
 from valetkey.authorization_server.authorize.consent import INDIVIDUAL_CLAIMS, ConsentPrompt
 from valetkey.authorization_server.authorize.consent_record import REQUIRED_SCOPES
@@ -17,10 +14,6 @@ from valetkey.authorization_server.device.approval import DeviceConsentPrompt
 from valetkey.protocol.claims import SCOPE_CLAIMS
 from valetkey.protocol.resource_owner import Owner
 from valetkey.storage.clients import Client
-from valetkey.web.context import current_runtime
-from valetkey.web.resource_owners import BuiltInAccounts
-
-_UNTICKED = "unticked"  # in the query of a page: scopes that the user unticked before having to sign in, with spaces
 
 
 def consent_context(
@@ -29,17 +22,19 @@ def consent_context(
     owner: Owner,
     *,
     problem: str | None,
-    next_path: str,
+    unticked: Collection[str],
+    use_other_account_url: str | None,
 ) -> dict[str, Any]:
     """Return the template variables that every consent page needs: in the browser, and for a device.
 
     What the user has unticked stays so. Scopes that the user did not allow before are not ticked at first.
 
     :param problem: what was wrong with the submitted form; ``None`` if none was submitted.
-    :param next_path: the path to continue at if the user signs in with another account.
+    :param unticked: the scopes that the user has unticked.
+    :param use_other_account_url: URL to sign in with another account and then continue; ``None`` if there is none.
     """
     refused = prompt.refused_scope.difference(name for name, _, granted_before in prompt.scopes if granted_before)
-    unticked = {*unticked_scope(name for name, _, _ in prompt.scopes), *(() if problem else refused)}
+    not_ticked = {*unticked, *(() if problem else refused)}
     return {
         "app": client_context(client),
         "scopes": [
@@ -51,7 +46,7 @@ def consent_context(
                 "required": name in REQUIRED_SCOPES,
                 "can_be_lost": name in prompt.allowed_scope - REQUIRED_SCOPES,
                 "refused_before": name in refused,
-                "ticked": name in REQUIRED_SCOPES or name not in unticked,
+                "ticked": name in REQUIRED_SCOPES or name not in not_ticked,
             }
             for name, words, granted_before in prompt.scopes
         ],
@@ -59,39 +54,9 @@ def consent_context(
         "apis": prompt.apis,
         "shown": prompt.shown,
         "owner": owner,
-        "use_other_account_url": other_account_url(next_path),
+        "use_other_account_url": use_other_account_url,
         "problem": problem,
     }
-
-
-def unticked_scope(offered: Iterable[str]) -> list[str]:
-    """Return what the user unticked: in the submitted form, or else before a sign-in, as ``with_unticked`` keeps it.
-
-    :param offered: the scopes that the form has checkboxes for.
-    """
-    if request.method == "POST":
-        return sorted(set(offered).difference(request.form.getlist("scope")))
-    return unticked_before_sign_in()
-
-
-def unticked_before_sign_in() -> list[str]:
-    """Return the scopes that the query of the current request says the user unticked."""
-    return request.args.get(_UNTICKED, "").split()
-
-
-def with_unticked(path: str, unticked: Collection[str], query: Mapping[str, str]) -> str:
-    """Return a path with a query, which also says what the user unticked, so that it stays so after the sign-in."""
-    parameters = {**query, **({_UNTICKED: " ".join(unticked)} if unticked else {})}
-    return f"{path}?{urlencode(parameters, safe=':')}" if parameters else path
-
-
-def other_account_url(next_path: str) -> str | None:
-    """Return the URL to sign in with another account and then continue at a path.
-
-    Return ``None`` if the accounts are those of the host app.
-    """
-    has_built_in_accounts = isinstance(current_runtime().owners, BuiltInAccounts)
-    return url_for("valetkey_resource_owner.sign_in", next=next_path) if has_built_in_accounts else None
 
 
 def client_context(client: Client) -> dict[str, Any]:

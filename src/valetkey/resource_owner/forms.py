@@ -5,6 +5,8 @@ Labels, hints and errors of fields are texts of pages, too; see ``web/texts.py``
 
 from __future__ import annotations
 
+from typing import NoReturn
+
 from wtforms import DateField, EmailField, Field, Form, HiddenField, PasswordField, SelectField, StringField
 from wtforms.validators import InputRequired, Length, Regexp, ValidationError
 
@@ -68,6 +70,11 @@ class UserCodeForm(PageForm):
     user_code = StringField(
         "Code", [InputRequired("Enter the code that your device shows."), _at_most(40)], description="Eight letters."
     )
+
+
+def refuse_value(message: str) -> NoReturn:
+    """Refuse the value of a field, in a validator that a view passes to ``validate``: the page shows the message."""
+    raise ValidationError(message)
 
 
 class PersonalTokenForm(PageForm):

@@ -45,12 +45,14 @@ from valetkey.web.resource_owners import (
     NoSignInPage,
     current_full_path,
     current_owner,
+    other_account_url,
     redirect_to_sign_in,
 )
+from valetkey.web.unticked_scopes import unticked_scope, with_unticked
 
 from . import texts
 from .access.views import list_provider_states
-from .consent_context import consent_context, unticked_scope, utc_datetime, with_unticked
+from .consent_context import consent_context, utc_datetime
 from .decided.views import answer_again
 from .logout.views import signed_out_page
 from .passwords.views import security_context
@@ -269,7 +271,14 @@ def _redirect_to_sign_in(authorization: AuthorizationRequest, owner: Owner | Non
 
 def _consent_page_context(prompt: ConsentPrompt, owner: Owner, problem: str | None) -> dict[str, Any]:
     return {
-        **consent_context(prompt.target.client, prompt, owner, problem=problem, next_path=current_full_path()),
+        **consent_context(
+            prompt.target.client,
+            prompt,
+            owner,
+            problem=problem,
+            unticked=unticked_scope(name for name, _, _ in prompt.scopes),
+            use_other_account_url=other_account_url(current_full_path()),
+        ),
         "redirect_host": prompt.redirect_host,
         "loopback_warning": prompt.redirects_to_loopback,
         "only_difference": prompt.only_new_scopes,

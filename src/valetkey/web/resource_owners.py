@@ -117,6 +117,15 @@ class BuiltInAccounts:
         return account
 
 
+def other_account_url(next_path: str) -> str | None:
+    """Return the URL to sign in with another account and then continue at a path.
+
+    Return ``None`` if the accounts are those of the host app.
+    """
+    has_built_in_accounts = isinstance(current_runtime().owners, BuiltInAccounts)
+    return url_for("valetkey_resource_owner.sign_in", next=next_path) if has_built_in_accounts else None
+
+
 class CallableResourceOwners:
     """Implementation of ``ResourceOwners`` for a host app that passes only a function as ``resource_owner``.
 

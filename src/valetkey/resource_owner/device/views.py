@@ -24,19 +24,14 @@ from valetkey.protocol.resource_owner import Owner
 from valetkey.protocol.scope import parse_scope
 from valetkey.protocol.user_code import format_user_code, parse_user_code
 from valetkey.resource_owner import texts
-from valetkey.resource_owner.consent_context import (
-    consent_context,
-    other_account_url,
-    unticked_before_sign_in,
-    unticked_scope,
-    with_unticked,
-)
+from valetkey.resource_owner.consent_context import consent_context
 from valetkey.resource_owner.decided.views import decided_page
 from valetkey.resource_owner.forms import UserCodeForm
 from valetkey.web import cookies, pages
 from valetkey.web.context import current_address, current_runtime
 from valetkey.web.csrf import button_form_problem
-from valetkey.web.resource_owners import current_full_path, current_owner, redirect_to_sign_in
+from valetkey.web.resource_owners import current_full_path, current_owner, other_account_url, redirect_to_sign_in
+from valetkey.web.unticked_scopes import unticked_before_sign_in, unticked_scope, with_unticked
 
 
 def make_blueprint(device_path: str) -> Blueprint:
@@ -173,7 +168,14 @@ def _show_consent(interaction_id: str, owner: Owner, problem: str | None = None)
     if consent.is_decided:
         return _decision_page(consent)
     prompt = build_device_consent_prompt(consent, owner, runtime)
-    context = consent_context(consent.client, prompt, owner, problem=problem, next_path=_code_path(interaction_id))
+    context = consent_context(
+        consent.client,
+        prompt,
+        owner,
+        problem=problem,
+        unticked=unticked_scope(name for name, _, _ in prompt.scopes),
+        use_other_account_url=other_account_url(_code_path(interaction_id)),
+    )
     return pages.render_page("consent.html", 400 if problem else 200, user_code=consent.user_code, **context)
 
 

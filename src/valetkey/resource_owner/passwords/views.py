@@ -17,21 +17,21 @@ from valetkey.protocol.secret import random_id
 from valetkey.resource_owner.access.views import access_action, access_page, load_current_review
 from valetkey.resource_owner.consent_context import utc_datetime
 from valetkey.resource_owner.forms import ChangePasswordForm
+from valetkey.resource_owner.mail_requests.views import (
+    current_login_context,
+    first_password_page,
+    forgotten_password_page,
+    may_mail_password_link,
+    require_passwords,
+    send_verification_action,
+)
+from valetkey.resource_owner.mailed_links.views import mail_link_page
 from valetkey.storage import accounts, sessions
 from valetkey.web import cookies, pages
 from valetkey.web.context import current_address, current_runtime
 from valetkey.web.cookies import set_notice
 from valetkey.web.csrf import check_button_form
 from valetkey.web.resource_owners import current_owner, redirect_to_sign_in
-
-from .current_request import current_login_context, require_passwords
-from .mail_requests import (
-    first_password_page,
-    forgotten_password_page,
-    may_mail_password_link,
-    send_verification_action,
-)
-from .mailed_links import mail_link_page
 
 
 def make_blueprint() -> Blueprint:

@@ -16,8 +16,7 @@ from valetkey.federation.links import connect_provider, disconnect_provider, is_
 from valetkey.federation.sign_in import AccountExists, sign_in_with_provider
 from valetkey.protocol.uri import add_query
 from valetkey.resource_owner import texts
-from valetkey.resource_owner.passwords.current_request import current_login_context
-from valetkey.resource_owner.passwords.mail_requests import may_mail_password_link
+from valetkey.resource_owner.mail_requests.views import current_login_context, may_mail_password_link
 from valetkey.resource_owner.sign_in.views import find_pending_authorization, providers_context
 from valetkey.settings.providers import SignInProvider
 from valetkey.storage.provider_requests import ProviderRequest

@@ -19,8 +19,11 @@ from valetkey.protocol.errors import OAuthError
 from valetkey.protocol.secret import Secret
 from valetkey.resource_owner.consent_context import client_context
 from valetkey.resource_owner.forms import SignInForm, SignUpForm
-from valetkey.resource_owner.passwords.current_request import current_login_context, require_passwords
-from valetkey.resource_owner.passwords.mail_requests import sign_up_by_mail_page
+from valetkey.resource_owner.mail_requests.views import (
+    current_login_context,
+    require_passwords,
+    sign_up_by_mail_page,
+)
 from valetkey.runtime import Runtime
 from valetkey.settings.providers import SignInProvider
 from valetkey.web import cookies, pages

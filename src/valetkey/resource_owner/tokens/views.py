@@ -11,8 +11,6 @@ from urllib.parse import urlencode
 from flask import Blueprint, request, url_for
 from werkzeug.utils import redirect
 from werkzeug.wrappers import Response
-from wtforms import Field
-from wtforms.validators import ValidationError
 
 from valetkey.authorization_server.personal_tokens import service as tokens
 from valetkey.authorization_server.personal_tokens.service import (
@@ -28,7 +26,7 @@ from valetkey.protocol.secret import random_id
 from valetkey.protocol.uri import add_query
 from valetkey.resource_owner import texts
 from valetkey.resource_owner.consent_context import scope_kind, utc_datetime
-from valetkey.resource_owner.forms import PersonalTokenForm
+from valetkey.resource_owner.forms import PersonalTokenForm, refuse_value
 from valetkey.settings import Settings
 from valetkey.storage import personal_access_tokens as stored
 from valetkey.storage.personal_access_tokens import PersonalToken
@@ -150,7 +148,7 @@ def _make_form(form_data: Any = None, **values: Any) -> PersonalTokenForm:
     return form
 
 
-def _check_date(form: PersonalTokenForm, field: Field) -> None:
+def _check_date(form: PersonalTokenForm, field: Any) -> None:
     """Check the date on which the token expires; ignore what the field contains if the user chose a number of days."""
     field.errors = []  # of a text that is no date
     if form.expires_in.data != lifetime.ON_DATE:
@@ -160,7 +158,7 @@ def _check_date(form: PersonalTokenForm, field: Field) -> None:
     try:
         lifetime.compute_expires_at(lifetime.ON_DATE, field.data, max_lifetime_s, runtime.clock())
     except InvalidRequest as refusal:
-        raise ValidationError(refusal.description) from None
+        refuse_value(refusal.description)
 
 
 def _token_spec(form: PersonalTokenForm, scope: frozenset[str], settings: Settings, now: float) -> TokenSpec:

@@ -21,6 +21,7 @@ from valetkey.activity.refusal_log import log_refusal
 from valetkey.protocol.errors import InvalidRequest
 from valetkey.resource_owner import texts
 from valetkey.resource_owner.forms import FirstPasswordForm, NewPasswordForm
+from valetkey.resource_owner.mail_requests.views import current_login_context, require_passwords
 from valetkey.storage.mail_links import MailLink
 from valetkey.web import cookies, pages
 from valetkey.web.context import current_address, current_runtime
@@ -29,8 +30,6 @@ from valetkey.web.csrf import ButtonForm
 from valetkey.web.local_path import safe_local_path
 from valetkey.web.request_log import current_request_info
 from valetkey.web.resource_owners import current_full_path, current_owner, redirect_to_sign_in
-
-from .current_request import current_login_context, require_passwords
 
 
 def mail_link_page(secret: str) -> Response:

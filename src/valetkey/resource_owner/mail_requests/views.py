@@ -5,22 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from flask import request, url_for
+from flask import abort, request, url_for
 from werkzeug.wrappers import Response
 
 from valetkey.accounts.errors import SignInRefused
+from valetkey.accounts.login_context import LoginContext
 from valetkey.accounts.mail_links import RESET_PASSWORD, SIGN_UP, VERIFY_EMAIL, request_mail_link
 from valetkey.protocol.refusal import retry_after_header
 from valetkey.protocol.resource_owner import Owner
 from valetkey.resource_owner import texts
 from valetkey.resource_owner.forms import ForgottenPasswordForm, MailSignUpForm, PasswordLinkForm
-from valetkey.web import pages
-from valetkey.web.context import current_runtime
-from valetkey.web.csrf import check_button_form
+from valetkey.settings import Settings
+from valetkey.web import cookies, pages
+from valetkey.web.context import current_address, current_runtime
+from valetkey.web.csrf import check_button_form, is_submission_id
 from valetkey.web.local_path import safe_local_path
 from valetkey.web.resource_owners import current_owner, redirect_to_sign_in
-
-from .current_request import current_login_context, require_mail, require_passwords
 
 
 def sign_up_by_mail_page(next_path: str, providers_context: Mapping[str, Any]) -> Response:
@@ -143,3 +143,27 @@ def _link_to_sign_in(next_path: str) -> dict[str, str]:
 
 def _link_to_account() -> dict[str, str]:
     return {"link_url": safe_local_path(), "link_text": texts.BACK_TO_ACCOUNT}
+
+
+def require_mail() -> None:
+    """Abort the request with status 404 if no mail server is configured (setting ``mail_url``)."""
+    if current_runtime().settings.mail_url is None:
+        abort(404)
+
+
+def require_passwords() -> None:
+    """Abort the request with status 404 if users sign in with providers only (setting ``password_sign_in``)."""
+    if not current_runtime().settings.password_sign_in:
+        abort(404)
+
+
+def current_login_context(settings: Settings) -> LoginContext:
+    """Return where the current request comes from, with the id of the submitted form, if it has one."""
+    submission = request.form.get("submission", "")
+    return LoginContext(
+        cookies.browser_secret(settings),
+        current_address(settings.trusted_proxies),
+        cookies.session_secret(settings),
+        request.headers.get("User-Agent", ""),
+        submission if is_submission_id(submission) else None,
+    )
