@@ -219,7 +219,7 @@ def _list_middleware(app: Flask, runtime: Runtime, host_check: HostCheck, bypass
         yield HealthMiddleware(app, settings, ServerReadiness(app, runtime))
     if settings.endpoints_bypass_flask:
         yield EndpointMiddleware(app, runtime, name_machine_endpoints(app, settings), host_check, bypass)
-    yield ResponseHookMiddleware(*hooks)
+    yield ResponseHookMiddleware(app, *hooks)
     if settings.endpoints_bypass_flask and isinstance(owners, BuiltInAccounts):
         yield AuthorizeMiddleware(runtime, owners, f"{settings.oauth_path}/authorize", host_check, bypass)
     if settings.cors != "off":

@@ -124,7 +124,7 @@ def _list_middleware(
             app, context.find_issuers_without_metadata, context.admission.limiter, context.clock
         )
         yield HealthMiddleware(app, context.settings, readiness)
-    yield ResponseHookMiddleware(*response_hooks)
+    yield ResponseHookMiddleware(app, *response_hooks)
     yield RefusedCallMiddleware()
 
 

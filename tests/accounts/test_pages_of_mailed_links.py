@@ -56,7 +56,7 @@ def test_a_sign_up_that_cannot_continue_the_request_of_the_app_says_that_the_acc
 
     assert page.status_code == 400
     assert "Your account was created." in page.text
-    assert "You are signed in now. Start again from the app in this browser." in page.text
+    assert "In this browser, you are signed in." in page.text
 
 
 def test_a_request_of_another_browser_does_not_claim_that_the_user_is_signed_in(

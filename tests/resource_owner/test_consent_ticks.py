@@ -69,6 +69,29 @@ def test_what_was_unticked_before_the_session_ended_stays_unticked_after_the_sig
     assert ticked(browser.get(signed_in.location).text) == ["notes:read", "profile"]
 
 
+def test_what_was_unticked_is_not_issued_by_a_remembered_consent(ada: Browser) -> None:
+    """One user unticks a scope, and another user with a consent signs in and continues."""
+    ada.approve(ada.authorize(scope=ALL).location, scope=tuple(ALL.split()))
+    path = ada.authorize(scope=ALL).location
+
+    assert "code" in redirect_parameters(ada.authorize(scope=ALL))
+    path = ada.authorize(scope=ALL, prompt="consent").location
+    page = ada.get(f"{path}?unticked=notes:write")
+
+    assert page.status_code == 200
+    assert ticked(page.text) == ["notes:read", "profile"]
+
+
+def test_what_was_unticked_is_no_hidden_field_beside_new_scopes(ada: Browser) -> None:
+    ada.approve(ada.authorize(scope="notes:read notes:write").location, scope=("notes:read", "notes:write"))
+    path = ada.authorize(scope=ALL).location
+
+    page = ada.get(f"{path}?unticked=notes:write").text
+
+    assert "notes:write" not in ticked(page)
+    assert ("scope", "notes:write") not in consent_form(page).fields
+
+
 def test_all_scopes_are_ticked_at_the_first_visit(ada: Browser) -> None:
     page = ada.get(ada.authorize(scope=ALL).location).text
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import shutil
 import signal
 import sqlite3
 import stat
@@ -369,19 +370,34 @@ def test_a_database_that_can_only_be_read_does_not_count_as_writable(database: P
     assert "StoreUnavailable: the database" in result.stderr
 
 
-@pytest.mark.parametrize("action", ["move", "delete"])
-def test_nothing_is_written_to_a_database_that_was_moved_away_or_deleted(database: Path, action: str) -> None:
+@pytest.mark.parametrize("action", ["move", "delete", "replace"])
+def test_nothing_is_written_to_a_database_that_was_moved_away_or_replaced(database: Path, action: str) -> None:
     store = open_store(f"sqlite:///{database}")
     check_writable(store)
     moved = database.with_name("moved.db")
-    if action == "move":
-        database.rename(moved)
-    else:
+    if action == "delete":
         database.unlink()
+    else:
+        database.rename(moved)
+    if action == "replace":
+        shutil.copy(moved, database)
 
-    with pytest.raises(StoreUnavailable, match=r"was moved or deleted while it is in use.*put the file back"):
+    for _ in range(3):
+        with pytest.raises(StoreUnavailable, match=r"while it is in use.*put the file back") as refusal:
+            check_writable(store)
+        assert not refusal.value.may_be_written
+    if action != "delete":
+        moved.replace(database)
         check_writable(store)
-    if action == "move":
-        moved.rename(database)
-        check_writable(store)
+    store.close()
+
+
+def test_a_database_may_be_replaced_while_its_store_is_closed(database: Path) -> None:
+    store = open_store(f"sqlite:///{database}")
+    check_writable(store)
+    store.close()
+    shutil.copy(database, database.with_name("copy.db"))
+    database.with_name("copy.db").replace(database)
+
+    check_writable(store)
     store.close()

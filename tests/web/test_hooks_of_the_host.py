@@ -7,14 +7,14 @@ from collections.abc import Iterable
 from typing import Any
 
 import pytest
-from flask import Flask, Response, abort, g, jsonify
+from flask import Flask, Response, abort, current_app, g, jsonify, request
 from flask_wtf import CSRFProtect
 from werkzeug.routing import BaseConverter
 from werkzeug.test import Client
 
 from tests.support.app import MakeApp
 from valetkey import Valetkey, public, require_oauth
-from valetkey.api_helpers import use_cors
+from valetkey.api_helpers import use_cors, use_request_ids
 
 APP, STRANGER = "https://app.example", "https://stranger.example"
 PREFLIGHT = {"Origin": STRANGER, "Access-Control-Request-Method": "GET"}
@@ -177,3 +177,32 @@ def test_rate_limit_fields_of_the_host_are_replaced() -> None:
     response = app.test_client().get("/api/notes", base_url="http://127.0.0.1:8000")
 
     assert response.headers.getlist("X-RateLimit-Limit") == ["100"]
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_helpers_for_other_apps_do_not_mix_up_requests(is_first: bool) -> None:
+    app = Flask("api")
+    app.before_request(lambda: request.form.get("x") and None)
+    if is_first:
+        use_request_ids(app)
+        use_cors(app)
+    Valetkey(app, env_prefix=None, endpoints_bypass_flask=False)
+    if not is_first:
+        use_request_ids(app)
+        use_cors(app)
+
+    form = {"grant_type": "client_credentials", "client_id": "unknown", "client_secret": "wrong"}
+    response = app.test_client().post("/oauth/token", data=form, base_url="http://127.0.0.1:8000")
+
+    assert (response.status_code, (response.json or {})["error"]) == (401, "invalid_client")
+
+
+def test_a_function_that_checks_origins_can_use_the_app() -> None:
+    app = Flask("api")
+    app.config["ORIGINS"] = [APP]
+    use_cors(app, origins=lambda origin: origin in current_app.config["ORIGINS"])
+    app.add_url_rule("/own", "own", lambda: "")
+
+    for method in ("GET", "OPTIONS"):
+        response = app.test_client().open("/own", method=method, headers={**PREFLIGHT, "Origin": APP})
+        assert response.headers["Access-Control-Allow-Origin"] == APP

@@ -57,19 +57,19 @@ def request_mail_link(
     *,
     name: str = "",
     next_path: str = "",
-    is_own_address: bool = False,
+    signed_in_as: str | None = None,
 ) -> None:
     """Add a background job (``deliver_mail_link``) that mails a link to an e-mail address.
 
     If too many links were requested for one mailbox (a tag after ``+`` does not count), the request is ignored without
     an error, unless a signed-in user requests one for the own address: an error would reveal that the address is in
-    use. If the same browser submits the same form again
-    within ``_SUBMISSION_S`` seconds, the request is ignored and not counted: its first submission sends the mail.
+    use. If the same browser submits the same form again within ``_SUBMISSION_S`` seconds, the request is ignored and
+    not counted: its first submission sends the mail.
 
     :param purpose: what the link is for: ``SIGN_UP``, ``RESET_PASSWORD`` or ``VERIFY_EMAIL``.
     :param name: the user's name, for an account that the link creates; empty uses the part of the address before ``@``.
     :param next_path: local path to which the browser returns after the link was used; empty for no path.
-    :param is_own_address: whether the user is signed in to the account with the address.
+    :param signed_in_as: ``sub`` of the account with the address, if the user is signed in to it, else ``None``.
     :raises SignInRefused: if the e-mail address is not valid, or too many links were requested from the caller's
         network or for the user's own address.
     """
@@ -79,8 +79,8 @@ def request_mail_link(
         return
     charge_attempt(("mail_address_limit", network), network, runtime, now)
     charge = ("mail_limit", "link", digest_email_address(mailbox_of(email)))
-    if is_own_address:
-        charge_attempt(charge, network, runtime, now)
+    if signed_in_as is not None:
+        charge_attempt(charge, network, runtime, now, owner=signed_in_as)
     elif not runtime.limits.admits(*charge, now=now):
         runtime.failures.record("limit.reached", now, network=network, detail="mail_limit")
         return

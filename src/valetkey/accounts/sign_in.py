@@ -5,6 +5,7 @@ from __future__ import annotations
 from valetkey.protocol.display_name import describe_character
 from valetkey.protocol.email_address import digest_email_address, is_email_address, normalize_email_address
 from valetkey.protocol.errors import TooManyRequests
+from valetkey.protocol.refusal import describe_wait
 from valetkey.protocol.secret import Secret
 from valetkey.rate_limiting.address import caller_network
 from valetkey.runtime import Runtime
@@ -106,7 +107,5 @@ def charge_attempt(
         runtime.limits.charge(*charge, now=now)
     except TooManyRequests as refusal:
         runtime.failures.record("limit.reached", now, network=network, owner=owner, detail=refusal.limit)
-        minutes = max(1, round(refusal.retry_after / 60))
-        unit = texts.MINUTE if minutes == 1 else texts.MINUTES
-        message = texts.TOO_MANY_ATTEMPTS.format(minutes=minutes, unit=unit)
+        message = f"{texts.TOO_MANY_ATTEMPTS} {describe_wait(refusal.retry_after)}".rstrip()
         raise SignInRefused(message, refusal.retry_after) from refusal

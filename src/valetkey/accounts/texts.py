@@ -20,8 +20,7 @@ NON_ASCII_EMAIL = (
     "Enter an e-mail address, like ada@example.org. Yours contains {character}, but only ASCII characters are allowed. "
     "An international domain is written in its form that begins with xn--."
 )
-TOO_MANY_ATTEMPTS = "Too many attempts. Please wait {minutes} {unit} and try again."
-MINUTE, MINUTES = "minute", "minutes"
+TOO_MANY_ATTEMPTS = "Too many attempts."
 LINK_EXPIRED = "The mailed link has expired or was already used."
 
 PASSWORD_TOO_SHORT = "Choose a password of at least {length} characters."

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Collection, Iterable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 
-from flask import Flask, Response
-from werkzeug.exceptions import MethodNotAllowed
+from flask import Flask, Response, has_app_context
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
+from werkzeug.routing import RoutingException
 
 from valetkey.protocol.cors import allowed_headers
 from valetkey.web.middleware import Middleware, ResponseHookMiddleware, add_middleware
@@ -19,6 +21,7 @@ EXPOSED_HEADERS = (
     "ETag, Location, Retry-After, Request-Id, Deprecation, Sunset, Idempotent-Replayed"
 )
 _DEFAULT_ALLOWED_HEADERS = "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, Request-Id"
+_log = logging.getLogger("valetkey")
 _is_origin = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#@*\sA-Z]+").fullmatch
 _ALLOW_ORIGIN = "access-control-allow-origin"
 OriginCheck = Callable[[Environ, str], bool]  # called with the WSGI environment and the origin
@@ -34,13 +37,13 @@ def use_cors(app: Flask, prefix: str = "", origins: Collection[str] | Callable[[
 
     :param prefix: path prefix, such as ``/api``; an empty prefix means the whole app.
     :param origins: the allowed origins, such as ``["https://app.example"]``, or a function that takes an origin and
-        returns whether it is allowed. Default: every origin.
+        returns whether it is allowed, called in the application context. Default: every origin.
     :raises ValueError: if one of ``origins`` is not an origin as browsers send it: scheme, host and perhaps a port,
         without a path.
     """
     check = origins if callable(origins) or origins is None else _parse_origins(origins).__contains__
-    allowed: OriginCheck | None = None if check is None else lambda _, origin: check(origin)
-    hooks = ResponseHookMiddleware(make_cors_hook(prefix, allowed))
+    allowed = None if check is None else _in_application_context(app, check)
+    hooks = ResponseHookMiddleware(app, make_cors_hook(prefix, allowed))
     add_middleware(app, hooks, PreflightMiddleware(app, prefix, allowed))
 
 
@@ -62,6 +65,16 @@ def make_cors_hook(prefix: str, allowed: OriginCheck | None) -> ResponseHook:
                 headers.append(("Access-Control-Expose-Headers", EXPOSED_HEADERS))
 
     return add_cors_headers
+
+
+def _in_application_context(app: Flask, check: Callable[[str], bool]) -> OriginCheck:
+    """Return an origin check that calls a function of the app, also before Flask has made the app's context."""
+
+    def is_allowed(_: Environ, origin: str) -> bool:
+        with nullcontext() if has_app_context() else app.app_context():
+            return check(origin)
+
+    return is_allowed
 
 
 class PreflightMiddleware(Middleware):
@@ -102,12 +115,16 @@ class PreflightMiddleware(Middleware):
             adapter = self._app.create_url_adapter(self._app.request_class(environ))
             if adapter is None:
                 return []
-            with suppress(MethodNotAllowed):  # without PROVIDE_AUTOMATIC_OPTIONS, no rule has the method OPTIONS
-                rule, _ = adapter.match(method="OPTIONS", return_rule=True)
+            with suppress(MethodNotAllowed):  # for the browser to see: the method is not in the list
+                method = environ["HTTP_ACCESS_CONTROL_REQUEST_METHOD"]
+                rule, _ = adapter.match(method=method, return_rule=True)
                 if rule.endpoint.startswith("valetkey_"):
                     return []
             return sorted(adapter.allowed_methods())
-        except Exception:  # no route, a redirect, or a converter of the app fails: the app responds itself
+        except (HTTPException, RoutingException):  # there is no route, or a redirect: the app responds itself
+            return []
+        except Exception:  # of a converter of the app, which is called again for the app's own response
+            _log.debug("the route of a preflight request was not found", exc_info=True)
             return []
 
 

@@ -19,4 +19,4 @@ def use_request_ids(app: Flask, prefix: str = "") -> None:
 
     :param prefix: path prefix, such as ``/api``; an empty prefix means the whole app.
     """
-    add_middleware(app, ResponseHookMiddleware(make_request_id_hook(prefix)))
+    add_middleware(app, ResponseHookMiddleware(app, make_request_id_hook(prefix)))

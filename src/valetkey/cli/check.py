@@ -126,7 +126,7 @@ def check_openapi_document(extension: Runtime | StandaloneContext) -> tuple[list
 
 
 def check_database(runtime: Runtime) -> Iterator[str]:
-    """Check the schema and the keys of the database, and yield advice about its queued jobs. Nothing is created.
+    """Check the schema and the keys of the database, and yield advice about its queued jobs. Writes one row, as a test.
 
     :raises DatabaseMissing: if there is no SQLite database.
     :raises StoreUnavailable: if the database does not respond or is read-only, its schema is older or newer than this

@@ -88,3 +88,9 @@ def retry_after_header(seconds: float) -> tuple[Header, ...]:
 def whole_seconds(seconds: float) -> int:
     """Return the number of whole seconds, at least 1, after which a refused request may be tried again."""
     return max(1, math.ceil(seconds))
+
+
+def describe_wait(seconds: float) -> str:
+    """Return the sentence that says how long to wait after too many attempts; empty if that is unknown."""
+    minutes = math.ceil(round(seconds) / 60)
+    return f"Please wait {minutes} {'minute' if minutes == 1 else 'minutes'} and try again." if minutes else ""

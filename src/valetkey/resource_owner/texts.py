@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 # Consent, also for a device
-SIGNED_IN_NOW = "You are signed in now. Start again from the app in this browser."
+SIGNED_IN_NOW = "In this browser, you are signed in."
 PERMISSIONS_CHANGED = "The permissions have changed since this page was opened. Check them and decide again."
 TICK_OR_DENY = "Tick at least one item, or choose Deny."
 CHOOSE_DECISION = "Choose Allow or Deny."

@@ -48,7 +48,7 @@ from valetkey.web.resource_owners import (
     other_account_url,
     redirect_to_sign_in,
 )
-from valetkey.web.unticked_scopes import unticked_scope, with_unticked
+from valetkey.web.unticked_scopes import unticked_before_sign_in, unticked_scope, with_unticked
 
 from . import texts
 from .access.views import list_provider_states
@@ -248,7 +248,7 @@ def _show_pending(
             if not can_step_up:
                 raise
             return _show_pending(interaction_id, owner, problem, may_step_up=False)
-    if problem is None and step == "issue" and consent is not None:
+    if problem is None and step == "issue" and consent is not None and not unticked_before_sign_in():
         response = continue_remembered(pending, owner, consent, runtime, now)
         # None: the request was decided, or the consent withdrawn, since both were read.
         return send_authorization_response(response) if response else _show_pending(interaction_id, owner, None)
@@ -270,16 +270,17 @@ def _redirect_to_sign_in(authorization: AuthorizationRequest, owner: Owner | Non
 
 
 def _consent_page_context(prompt: ConsentPrompt, owner: Owner, problem: str | None) -> dict[str, Any]:
+    unticked = unticked_scope(name for name, _, _ in prompt.scopes)
     return {
         **consent_context(
             prompt.target.client,
             prompt,
             owner,
             problem=problem,
-            unticked=unticked_scope(name for name, _, _ in prompt.scopes),
+            unticked=unticked,
             use_other_account_url=other_account_url(current_full_path()),
         ),
         "redirect_host": prompt.redirect_host,
         "loopback_warning": prompt.redirects_to_loopback,
-        "only_difference": prompt.only_new_scopes,
+        "only_difference": prompt.only_new_scopes and not unticked,
     }

@@ -111,7 +111,7 @@ def check_writable(store: Store) -> None:
             "the PostgreSQL database is read-only: name the primary server in database_url, or all servers, as in "
             "postgresql://user@/name?host=a,b&port=5432,5432; or switch default_transaction_read_only off"
         )
-    store.write_all(leases.acquire("write check", random_id(), 0))
+    store.write_all(leases.acquire("write check", random_id(), 0))  # a row that nothing reads
 
 
 def check_tables(store: Store) -> None:

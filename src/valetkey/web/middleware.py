@@ -25,7 +25,7 @@ _AMBIGUOUS_PATH = (
     "the path of the issuer, %s, is also the beginning of api_prefix or of another path of this server. If a proxy "
     "removes the path of the issuer, requests are not found: let the proxy keep it, or change the other path"
 )
-_IS_USED_KEY = "valetkey.is_used"  # in the WSGI environment: a ResponseHookMiddleware was called with it
+_APP_KEY = "valetkey.app"  # in the WSGI environment: the app whose ResponseHookMiddleware was called last
 _log = logging.getLogger("valetkey")
 
 
@@ -68,13 +68,14 @@ class ResponseHookMiddleware(Middleware):
     :param hooks: functions that are called with the WSGI environment, the status line and the list of headers.
     """
 
-    def __init__(self, *hooks: ResponseHook) -> None:
+    def __init__(self, app: Flask, *hooks: ResponseHook) -> None:
+        self._app = app
         self._hooks = hooks
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        if _IS_USED_KEY in environ:  # another app was called first with the same environment
+        if environ.get(_APP_KEY, self._app) is not self._app:  # another app was called first with this environment
             _remove_values(environ)
-        environ[_IS_USED_KEY] = True
+        environ[_APP_KEY] = self._app
         hooks = self._hooks
 
         def start(status: str, headers: Headers, exc_info: Any = None) -> Any:

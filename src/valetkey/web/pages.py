@@ -13,7 +13,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from valetkey.protocol.authorization_response import AuthorizationResponse
 from valetkey.protocol.errors import BodyTooLarge, InvalidRequest, MethodNotAllowed, OAuthError, TooManyRequests
-from valetkey.protocol.refusal import Refusal, retry_after_header, status_phrase
+from valetkey.protocol.refusal import Refusal, describe_wait, retry_after_header, status_phrase
 from valetkey.protocol.resource_owner import Owner
 from valetkey.protocol.unavailable import BackendUnavailable
 
@@ -129,7 +129,7 @@ def render_refusal_page(
     runtime.failures.record_refusal(cause, runtime.clock(), network=network, owner=request_info.user)
     has_own_title = isinstance(cause, (TooManyRequests, BackendUnavailable))
     if isinstance(cause, TooManyRequests):
-        advice = advice or texts.describe_wait(cause.retry_after)
+        advice = advice or describe_wait(cause.retry_after)
     title = None if has_own_title else texts.REQUEST_REFUSED_TITLE
     return render_refusal(refuse(cause), title=title, advice=advice, link=link)
 

@@ -169,6 +169,7 @@ class RefusedCallMiddleware(Middleware):
     """
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        environ.pop(_REFUSED_CALL_KEY, None)  # set if the app was called before with the same environment
         is_started = False
 
         def start(status: str, headers: Headers, exc_info: Any = None) -> Any:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import ClassVar
 
 from flask import Flask
 
 from valetkey.outbound.worker import is_worker_active
 from valetkey.runtime import Runtime
+from valetkey.storage.engine.transaction import StoreBusy
 from valetkey.storage.schema import check_schema, check_writable, schema_version
 
 from .health import Readiness
@@ -28,7 +30,7 @@ class ServerReadiness(Readiness):
         if checks["store"] == "ok":
             checks["schema"] = self.run("schema", lambda: check_schema(runtime.store))
         if checks.get("schema") == "ok":
-            checks["store"] = self.run("store", lambda: check_writable(runtime.store))
+            checks["store"] = self.run("store", self._write_store)
             checks["keys"] = self.run("keys", lambda: runtime.keys.check(runtime.clock()))
             checks["worker"] = self.run("worker", lambda: is_worker_active(runtime.store, runtime.clock()) or "none")
         checks["counters"] = self.check_counters(runtime.admission.limiter, runtime.clock())
@@ -42,3 +44,11 @@ class ServerReadiness(Readiness):
         if not self._runtime.is_ready and self._runtime.store.dialect == "sqlite":
             self._runtime.get_ready()
         schema_version(self._runtime.store)
+
+    def _write_store(self) -> None:
+        """Write to the database; another process that is writing for seconds is no failure.
+
+        :raises StoreUnavailable: if the database cannot be written.
+        """
+        with suppress(StoreBusy):
+            check_writable(self._runtime.store)

@@ -6,7 +6,6 @@ form fields in ``forms.py``, so that translations need to cover these three plac
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
 # Notices about what was just done, by the name that ``set_notice`` takes.
@@ -48,9 +47,3 @@ METHOD_NOT_ALLOWED = "This page does not support this request method."
 FORM_TOO_LARGE = "The form is too large."
 INVALID_CHARACTER = "The form contains an invalid character (NUL)."
 NO_SIGN_IN_PAGE = "Sign in to the site first, then open this page again."
-
-
-def describe_wait(seconds: float) -> str:
-    """Return the sentence that says how long to wait after too many attempts; empty if that is unknown."""
-    minutes = math.ceil(seconds / 60)
-    return f"Please wait {minutes} {'minute' if minutes == 1 else 'minutes'} and try again." if minutes else ""

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import posixpath
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from functools import lru_cache
 from typing import Any
 
 from flask import Flask
 
+_log = logging.getLogger("valetkey")
 TOKEN_KEY = "valetkey.token"  # in the WSGI environment: the verified access token of the request
 # In the WSGI environment: the verified access token, the time and the route, also if the token may not call the route.
 CALLER_KEY = "valetkey.caller"
@@ -80,5 +81,7 @@ def prepare_for_requests(app: Flask) -> None:
             for hook in hooks:
                 hook()
         finally:
-            with suppress(Exception):
+            try:
                 context.pop()
+            except Exception:
+                _log.debug("a teardown function of the app failed after the checks at start", exc_info=True)

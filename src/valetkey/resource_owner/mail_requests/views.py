@@ -60,7 +60,7 @@ def first_password_page(owner: Owner) -> Response:
         return pages.render_page("message.html", 200, **context)
     form = PasswordLinkForm(request.form)
     if request.method == "POST" and form.validate():
-        return _mail_to_own_address(RESET_PASSWORD, owner.email)
+        return _mail_to_own_address(RESET_PASSWORD, owner)
     return pages.render_form("first_password.html", form, None, email=owner.email)
 
 
@@ -73,7 +73,7 @@ def send_verification_action() -> Response:
     check_button_form()
     if not owner.email:
         return _no_mail_page(SignInRefused(texts.NO_ADDRESS))
-    return _mail_to_own_address(VERIFY_EMAIL, owner.email)
+    return _mail_to_own_address(VERIFY_EMAIL, owner)
 
 
 def may_mail_password_link(email: str | None) -> bool:
@@ -82,16 +82,16 @@ def may_mail_password_link(email: str | None) -> bool:
     return bool(settings.password_sign_in and settings.mail_url and email)
 
 
-def _mail_to_own_address(purpose: str, email: str) -> Response:
+def _mail_to_own_address(purpose: str, owner: Owner) -> Response:
     """Mail a link to the signed-in user, and return the page that says so or, after too many mails, why not."""
-    refusal = _request_link(purpose, email, is_own_address=True)
+    refusal = _request_link(purpose, owner.email, signed_in_as=owner.sub)
     if refusal is not None:
         return _no_mail_page(refusal)
-    return _check_your_mail_page(texts.CHECK_OWN_MAIL, email, _link_to_account())
+    return _check_your_mail_page(texts.CHECK_OWN_MAIL, owner.email, _link_to_account())
 
 
 def _request_link(
-    purpose: str, email: str, *, name: str = "", next_path: str = "", is_own_address: bool = False
+    purpose: str, email: str, *, name: str = "", next_path: str = "", signed_in_as: str | None = None
 ) -> SignInRefused | None:
     """Mail a link to an address; return the error if that is refused (for example: too many mails), else None.
 
@@ -107,7 +107,7 @@ def _request_link(
             runtime.clock(),
             name=name,
             next_path=next_path,
-            is_own_address=is_own_address,
+            signed_in_as=signed_in_as,
         )
     except SignInRefused as refusal:
         return refusal

@@ -85,6 +85,7 @@ class RepeatedRefusalMiddleware(Middleware):
             if refused is not None:
                 return self._respond(environ, start_response, route.rule, refused)
             self._routes.pop(key, None)
+        environ.pop(LIMIT_REFUSAL_KEY, None)  # set if the app was called before with the same environment
         chunks = self.inner(environ, start_response)
         if LIMIT_REFUSAL_KEY in environ:
             self._remember(key, environ)

@@ -42,6 +42,7 @@ class SqliteDriver:
         self.path = path
         self._synchronous = synchronous
         self._use_lock: UseLock | None = UseLock(path)
+        self._file_id: tuple[int, int] | None = None  # device and inode of the file of the first connection
 
     def connect(self) -> SqliteConnection:
         """Open a connection to the file, which must exist.
@@ -49,10 +50,11 @@ class SqliteDriver:
         :raises DatabaseMissing: if the file does not exist.
         :raises StoreUnavailable: if it cannot be opened.
         """
-        if not file_exists(self.path):
+        if self._file_id is None and not file_exists(self.path):
             raise DatabaseMissing(
                 f"no database at {self.path}: run `valetkey init`, or correct data_dir or database_url"
             )
+        self.check_file()
         if self._use_lock is not None:
             self._use_lock.acquire()
         try:
@@ -72,10 +74,28 @@ class SqliteDriver:
         except sqlite3.Error as cause:
             raw.close()
             raise _to_store_error(cause, self.path) from cause
-        return SqliteConnection(raw, self.path)
+        return SqliteConnection(raw, self.path, self.check_file)
+
+    def check_file(self) -> None:
+        """Check that the path still leads to the file of the first connection.
+
+        Other connections would write to a moved or deleted file, or some to that and some to its replacement.
+
+        :raises StoreUnavailable: if it does not.
+        """
+        file_id = _find_file_id(self.path)
+        if self._file_id is None:
+            self._file_id = file_id
+        elif file_id != self._file_id:
+            error = StoreUnavailable(
+                f"the database file {self.path} was moved, deleted or replaced while it is in use, and what is written "
+                "would be lost: stop all servers, and put the file back, with the files whose names begin with its name"
+            )
+            error.may_be_written = False
+            raise error
 
     def close(self, connections: Iterable[Connection]) -> None:
-        """Close all connections of this process, and release the lock.
+        """Close all connections of this process, and release the lock. The file may be replaced then.
 
         The last connection to a database writes the write-ahead log into its file and deletes the log. If two processes
         closed theirs at once, each would leave that to the other.
@@ -87,6 +107,7 @@ class SqliteDriver:
                     stack.enter_context(exclusive_lock(self.path))
             for connection in connections:
                 connection.close()
+            self._file_id = None
             if self._use_lock is not None:
                 self._use_lock.release()
 
@@ -105,6 +126,9 @@ class SqliteCounterDriver(SqliteDriver):
         """
         make_private(self.path)
         return super().connect()
+
+    def check_file(self) -> None:
+        """Allow that the file is deleted: the next connection creates a new one."""
 
 
 def make_private(path: Path, like: Path | None = None) -> None:
@@ -155,10 +179,10 @@ def _enable_wal(raw: sqlite3.Connection) -> None:
 class SqliteConnection:
     """A SQLite connection with the methods of the protocol ``Connection``."""
 
-    def __init__(self, raw: sqlite3.Connection, path: Path) -> None:
+    def __init__(self, raw: sqlite3.Connection, path: Path, check_file: Callable[[], None]) -> None:
         self.raw = raw
         self._path = path
-        self._file_id = _find_file_id(path)
+        self._check_file = check_file
         self._busy_timeout_s = BUSY_TIMEOUT_S
         # Of a store that was not closed. Not __del__: if the store is garbage with cycles, Python may finalize its own
         # connection object first, which warns that the connection is still open.
@@ -174,11 +198,7 @@ class SqliteConnection:
     def run_transactions(
         self, transactions: Sequence[Transaction], timeout_s: float, clock: Callable[[], float]
     ) -> list[bool]:
-        if _find_file_id(self._path) != self._file_id:
-            raise StoreUnavailable(
-                f"the database file {self._path} was moved or deleted while it is in use, and what is written would be "
-                "lost: stop all servers, and put the file back, with the files whose names begin with its name"
-            )
+        self._check_file()
         try:
             self._set_busy_timeout(timeout_s)
             self.raw.execute("BEGIN IMMEDIATE")
