@@ -29,7 +29,7 @@ from valetkey.storage import outbox
 from valetkey.storage.engine.postgresql import PoolMode, find_pool_mode
 from valetkey.storage.engine.store import Store
 from valetkey.storage.engine.transaction import DatabaseMissing
-from valetkey.storage.schema import check_schema, check_writable
+from valetkey.storage.schema import check_not_read_only, check_schema
 from valetkey.web.context import EXTENSION
 
 from .app_checks import (
@@ -126,14 +126,14 @@ def check_openapi_document(extension: Runtime | StandaloneContext) -> tuple[list
 
 
 def check_database(runtime: Runtime) -> Iterator[str]:
-    """Check the schema and the keys of the database, and yield advice about its queued jobs. Writes one row, as a test.
+    """Check the schema and the keys of the database, and yield advice about its queued jobs. Nothing is created.
 
     :raises DatabaseMissing: if there is no SQLite database.
     :raises StoreUnavailable: if the database does not respond or is read-only, its schema is older or newer than this
         code needs, or its signing keys cannot be decrypted.
     """
     check_schema(runtime.store)
-    check_writable(runtime.store)
+    check_not_read_only(runtime.store)
     runtime.keys.check(runtime.clock())
     yield from outbox_advice(runtime.store, runtime.clock())
 

@@ -101,17 +101,25 @@ def _check_encoding(store: Store) -> None:
         )
 
 
-def check_writable(store: Store) -> None:
-    """Check that the database can be written, by a write: a full disk or a read-only standby still answers reads.
+def check_not_read_only(store: Store) -> None:
+    """Check that a PostgreSQL database is not read-only, as a standby is. Nothing is written.
 
-    :raises StoreUnavailable: if it cannot be written, or does not respond.
+    :raises StoreUnavailable: if it is, or does not respond.
     """
     if store.dialect == "postgresql" and store.fetch_all(_SELECT_READ_ONLY()) == [("on",)]:
         raise StoreUnavailable(
             "the PostgreSQL database is read-only: name the primary server in database_url, or all servers, as in "
             "postgresql://user@/name?host=a,b&port=5432,5432; or switch default_transaction_read_only off"
         )
-    store.write_all(leases.acquire("write check", random_id(), 0))  # a row that nothing reads
+
+
+def check_writable(store: Store) -> None:
+    """Check that the database can be written, by writing a row that nothing reads: a full disk still answers reads.
+
+    :raises StoreUnavailable: if it cannot be written, or does not respond.
+    """
+    check_not_read_only(store)
+    store.write_all(leases.acquire("write check", random_id(), 0))
 
 
 def check_tables(store: Store) -> None:
