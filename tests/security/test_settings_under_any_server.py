@@ -48,7 +48,7 @@ def test_with_the_default_issuer_requests_to_a_public_host_are_refused_and_nothi
     assert server.post("/oauth/register", host=PUBLIC_HOST, **CLIENT).status_code == 421
     assert server.get("/host/view", host=PUBLIC_HOST).text == "the host's own"
     assert server.files == set()
-    assert server.log.count("set VALETKEY_ISSUER to its URL") == 1
+    assert server.log.count("and refused with status 421: the issuer of this server is not set") == 1
 
     assert server.get(METADATA).json()["issuer"] == "http://127.0.0.1:8000"
     assert server.get("/account/sign-in").is_success
