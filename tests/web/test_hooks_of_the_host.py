@@ -15,6 +15,7 @@ from werkzeug.test import Client
 from tests.support.app import MakeApp
 from valetkey import Valetkey, public, require_oauth
 from valetkey.api_helpers import use_cors, use_request_ids
+from valetkey.protocol.unavailable import BackendUnavailable
 
 APP, STRANGER = "https://app.example", "https://stranger.example"
 PREFLIGHT = {"Origin": STRANGER, "Access-Control-Request-Method": "GET"}
@@ -130,6 +131,21 @@ def test_a_handler_of_the_host_without_a_status_keeps_its_body() -> None:
     response = app.test_client().get("/api/notes", base_url="http://127.0.0.1:8000")
 
     assert (response.status_code, response.json) == (401, {"mine": True})
+
+
+def test_a_handler_of_the_host_chooses_the_body_if_the_store_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
+    app = make_api()
+    app.add_url_rule("/api/notes", "notes", require_oauth("notes:read")(lambda: ""))
+    app.register_error_handler(503, lambda _: (jsonify(mine=True), 503))
+
+    def fail(*_: object, **__: object) -> None:
+        raise BackendUnavailable("down")
+
+    monkeypatch.setattr(app.extensions["valetkey"].verifier, "verify_header", fail)
+    headers = {"Authorization": "Bearer x"}
+    response = app.test_client().get("/api/notes", headers=headers, base_url="http://127.0.0.1:8000")
+
+    assert (response.status_code, response.json) == (503, {"mine": True})
 
 
 def test_a_teardown_that_needs_a_request_does_not_make_the_server_unready(

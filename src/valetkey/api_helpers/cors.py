@@ -41,8 +41,7 @@ def use_cors(app: Flask, prefix: str = "", origins: Collection[str] | Callable[[
     :raises ValueError: if one of ``origins`` is not an origin as browsers send it: scheme, host and perhaps a port,
         without a path.
     """
-    check = origins if callable(origins) or origins is None else _parse_origins(origins).__contains__
-    allowed = None if check is None else _in_application_context(app, check)
+    allowed = None if origins is None else _make_origin_check(app, origins)
     hooks = ResponseHookMiddleware(app, make_cors_hook(prefix, allowed))
     add_middleware(app, hooks, PreflightMiddleware(app, prefix, allowed))
 
@@ -67,12 +66,18 @@ def make_cors_hook(prefix: str, allowed: OriginCheck | None) -> ResponseHook:
     return add_cors_headers
 
 
-def _in_application_context(app: Flask, check: Callable[[str], bool]) -> OriginCheck:
-    """Return an origin check that calls a function of the app, also before Flask has made the app's context."""
+def _make_origin_check(app: Flask, origins: Collection[str] | Callable[[str], bool]) -> OriginCheck:
+    """Return the origin check for the argument ``origins`` of ``use_cors``.
+
+    A function is called in the app's context, which Flask has not made yet when a preflight request arrives.
+    """
+    if not callable(origins):
+        allowed = _parse_origins(origins)
+        return lambda _, origin: origin in allowed
 
     def is_allowed(_: Environ, origin: str) -> bool:
         with nullcontext() if has_app_context() else app.app_context():
-            return check(origin)
+            return origins(origin)
 
     return is_allowed
 
@@ -115,9 +120,8 @@ class PreflightMiddleware(Middleware):
             adapter = self._app.create_url_adapter(self._app.request_class(environ))
             if adapter is None:
                 return []
-            with suppress(MethodNotAllowed):  # for the browser to see: the method is not in the list
-                method = environ["HTTP_ACCESS_CONTROL_REQUEST_METHOD"]
-                rule, _ = adapter.match(method=method, return_rule=True)
+            with suppress(MethodNotAllowed):  # without PROVIDE_AUTOMATIC_OPTIONS, routes of the app lack OPTIONS
+                rule, _ = adapter.match(method="OPTIONS", return_rule=True)
                 if rule.endpoint.startswith("valetkey_"):
                     return []
             return sorted(adapter.allowed_methods())

@@ -177,7 +177,8 @@ class RefusedCallMiddleware(Middleware):
             is_started = True
             refused: RefusedCall | None = environ.get(_REFUSED_CALL_KEY)
             if refused is not None:
-                if status.startswith("5"):  # a hook of the app failed after the refusal: this is the body of its error
+                # A hook of the app failed after the refusal, and this would be the body of its error.
+                if status.startswith("5") and not refused.status.startswith("5"):
                     environ.pop(_IS_RENDERED_KEY, None)
                 status, headers = refused.status, _enforce_headers(environ, refused, headers)
             return start_response(status, headers, exc_info)

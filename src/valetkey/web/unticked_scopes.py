@@ -1,4 +1,7 @@
-"""What a user unticked on a consent page: in the submitted form, or in the query while the user signs in again."""
+"""The scopes that a user has unticked on a consent page.
+
+They are those of the submitted form or, if the user had to sign in after submitting it, those in the query string.
+"""
 
 from __future__ import annotations
 

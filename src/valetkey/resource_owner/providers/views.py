@@ -164,7 +164,6 @@ def _refusal_page(
     :param is_connection: whether an account was to be connected with the provider.
     """
     title = texts.PROVIDER_NOT_CONNECTED_TITLE if is_connection else texts.PROVIDER_REFUSED_TITLE
-    current_owner()  # the page's layout has links for a signed-in user
     info = current_request_info()
     log_refusal(refusal, info)
     return pages.render_page(
