@@ -61,7 +61,7 @@ class Store:
         # Called after each write, also after one that failed, because it may have been written nevertheless.
         self.after_write: Callable[[Transaction], None] = _do_nothing
         self._reset()
-        self._fork_lock = threading.Lock()  # held from shortly before os.fork() until shortly after it
+        self._fork_lock = threading.Lock()  # held while this process forks
         self._forking_thread: int | None = None
         self._paused: tuple[ReaderPool, BatchQueue[_PendingTransaction]] | None = None  # while a thread forks
         self._is_open_in_child = False  # whether a child that is forked now inherits an open SQLite database
